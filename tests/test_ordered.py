@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lookonce.ordered import ordered_map
+from lookonce.ordered import in_batches, ordered_map
 
 
 def test_results_come_in_order_though_the_first_takes_longest():
@@ -48,3 +48,8 @@ def test_an_error_comes_in_its_turn():
         assert next(results) == 0.5
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+
+def test_batches_are_full_but_for_the_last() -> None:
+    assert list(in_batches(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(in_batches(iter([]), 2)) == []

@@ -1,12 +1,19 @@
-"""A parallel map over threads or processes that yields results in input order."""
+"""A parallel map over threads or processes that yields results in input order; batches of what an iterator yields."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def in_batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last of which may be shorter."""
+    while batch := list(islice(items, size)):
+        yield batch
 
 
 def ordered_map(

@@ -47,8 +47,9 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Replace a file atomically, as `new_file` does. Text is written in UTF-8, a byte of a file name that is not UTF-8
-    as `\\udcff`, which JSON reads back."""
+    """Replace a file atomically, as `new_file` does, and make its folder. Text is written in UTF-8, a byte of a file
+    name that is not UTF-8 as `\\udcff`, which JSON reads back."""
+    make_folder(path.parent)
     with new_file(path) as file:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
@@ -272,6 +273,15 @@ def make_folder(folder: Path) -> Path:
 def output_folder(output: Path | None, name: str) -> Path:
     """The folder of the option `output`; by default a new runs/NAME-K, so that nothing is overwritten."""
     return make_run_folder(Path("runs"), name) if output is None else make_folder(output)
+
+
+def fresh_path(path: Path) -> Path:
+    """`path`; if it exists and is not an empty folder, with -2, -3 and so on appended to its stem."""
+    number, fresh = 1, path
+    while fresh.exists() and not (fresh.is_dir() and not any(fresh.iterdir())):
+        number += 1
+        fresh = path.with_stem(f"{path.stem}-{number}")
+    return fresh
 
 
 def make_run_folder(runs: Path, name: str) -> Path:

@@ -94,7 +94,7 @@ def test_twelve_numbers_and_lines_equal_pycocotools_to_the_last_digit(random_cas
     expected, lines = pycocotools_score(dataset, results)
     metrics = score(dataset, results)
     assert list(metrics.twelve().values()) == expected
-    assert metrics.lines() == lines
+    assert list(metrics.lines()) == lines
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lookonce.colors import class_color, text_color
 from lookonce.detections import Detections
-from lookonce.prediction.draw import _hidden, class_color, draw, place_tags, text_color
+from lookonce.prediction.draw import _hidden, draw, place_tags
 
 NAMES = ("cell", "Лейкоцит", "赤血球", "", "a very long name that is wider than the picture it is in")
 

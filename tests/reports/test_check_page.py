@@ -9,7 +9,7 @@ from lookonce.data.check import CheckResult, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.source import open_data
 from lookonce.reports.advice import advise
-from lookonce.reports.check_page import CheckPage, render_check, verdict, write_check_page
+from lookonce.reports.check_page import CheckPage, render_check, verdict
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,3 @@ def test_the_verdict_is_one_sentence(result: CheckResult, clean_data: Path) -> N
     clean = check_data(open_data(clean_data), decode=False)
     assert "errors" not in verdict(clean)
     assert "every check passed" in render_check(CheckPage(title="a", result=clean))
-
-
-def test_it_is_written_into_new_folders_too(result: CheckResult, tmp_path: Path) -> None:
-    path = write_check_page(tmp_path / "deep" / "page.html", CheckPage(title="a", result=result))
-    assert path.read_text().startswith("<!doctype html>")

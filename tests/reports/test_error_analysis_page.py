@@ -13,9 +13,9 @@ from lookonce.detections import Detections
 from lookonce.reports import comparison, error_analysis_page
 from lookonce.reports.comparison import Compared
 from lookonce.reports.content import Content, Run
-from lookonce.reports.html import write_comparison
+from lookonce.reports.html import render_comparison
 from lookonce.reports.images import ComparedImage
-from lookonce.reports.model_card import model_card, write_model_card
+from lookonce.reports.model_card import model_card
 from lookonce.reports.summary import sentences
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
@@ -161,8 +161,8 @@ def test_the_summary_says_what_matters_and_warns_of_few_objects() -> None:
     assert "not been scored" in alone
 
 
-def test_the_model_card_is_markdown_whose_tables_have_equal_lines(tmp_path: Path) -> None:
-    text = write_model_card(tmp_path / "new" / "model-card.md", content()).read_text(encoding="utf-8")
+def test_the_model_card_is_markdown_whose_tables_have_equal_lines() -> None:
+    text = model_card(content())
     assert re.match(r"# run\n\nYOLOv3-Tiny .*darknet.* 2 classes", text)
     assert "| cat | 30 | 0.750 | 0.450 to 0.550 | 0.200 | 0.400 | 0.400 |" in text
     assert "d\\<g\\|" in text
@@ -214,8 +214,8 @@ def test_only_settings_that_differ_are_compared(runs: list[Compared]) -> None:
     assert re.fullmatch(r"<p>[^<]*same settings[^<]*</p>", comparison.settings(runs[:1] * 2))
 
 
-def test_the_page_of_several_runs_has_every_section_and_each_image_once(runs: list[Compared], tmp_path: Path) -> None:
-    page = write_comparison(tmp_path / "new" / "page.html", "one and two", runs).read_text(encoding="utf-8")
+def test_the_page_of_several_runs_has_every_section_and_each_image_once(runs: list[Compared]) -> None:
+    page = render_comparison("one and two", runs)
     for _, anchor, _ in comparison.SECTIONS:
         assert f'<section id="{anchor}">' in page
     assert page.count("data:image/jpeg") == 1

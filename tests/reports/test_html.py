@@ -13,8 +13,8 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.loader import Batch
 from lookonce.detections import Detections
 from lookonce.errors import DataError
-from lookonce.reports.content import Content, Run, best_metrics, read_metrics, read_run
-from lookonce.reports.html import render, write_plots, write_report
+from lookonce.reports.content import Content, Run, best_metrics, read_result, read_run
+from lookonce.reports.html import render, write_plots
 from lookonce.reports.images import ComparedImage
 from lookonce.reports.sheets import write_batch
 from lookonce.settings.dialects import DIALECTS
@@ -144,8 +144,7 @@ def test_a_run_that_has_only_begun_gives_a_page_too(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 0, "loss": 2.0}\n{"epoch": 1, "lo')
     run = read_run(tmp_path)
     assert run.rows == [{"epoch": 0, "loss": 2.0}]
-    path = write_report(tmp_path / "new" / "report.html", Content(title="begun", run=run))
-    page = path.read_text(encoding="utf-8")
+    page = render(Content(title="begun", run=run))
     parse(page)
     assert "Not scored" in page
     assert 'id="data"' not in page
@@ -160,7 +159,7 @@ def test_a_file_without_scores_is_no_evaluation(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({"loss": 1}))
     with raises(DataError, " AP ", path=path):
-        read_metrics(path)
+        read_result(path)
 
 
 def test_the_best_epoch_counts() -> None:

@@ -19,10 +19,10 @@ def boxes(*rows: tuple[float, float, float, float, float, int]) -> Detections:
 
 def test_the_best_score_takes_the_object_and_the_second_is_too_many() -> None:
     truth = boxes((0, 0, 10, 10, 1, 0))
-    found = boxes((0, 0, 10, 9, 0.6, 0), (0, 0, 10, 8, 0.9, 0))
+    found = boxes((0, 0, 10, 8, 0.9, 0), (0, 0, 10, 9, 0.6, 0))
     hit_truth, hit_found = match(truth, found)
     assert hit_truth.tolist() == [True]
-    assert hit_found.tolist() == [False, True]
+    assert hit_found.tolist() == [True, False]
 
 
 def test_another_class_or_too_little_overlap_does_not_count() -> None:
@@ -65,5 +65,5 @@ def test_large_images_are_embedded_smaller() -> None:
 
 
 def test_ink_is_dark_on_yellow_and_light_on_blue() -> None:
-    assert ink_on("#ffd700") == "#000"
-    assert ink_on("#0000aa") == "#fff"
+    assert ink_on("#ffd700") == "#101010"
+    assert ink_on("#0000aa") == "#ffffff"

@@ -1,8 +1,10 @@
-"""Numbers and nouns agree."""
+"""Numbers and nouns agree; lists of names, and names that are unknown."""
 
 import pytest
+from raised import raises
 
-from lookonce.settings.names import counted
+from lookonce.errors import SettingsError
+from lookonce.settings.names import counted, require_one_of, split_list
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,16 @@ from lookonce.settings.names import counted
 )
 def test_number_and_noun_agree(number: int, noun: str, text: str) -> None:
     assert counted(number, noun) == text
+
+
+def test_a_list_between_commas_has_no_empty_words() -> None:
+    assert split_list(" a, b,,") == ["a", "b"]
+    assert split_list("") == []
+
+
+def test_an_unknown_name_is_answered_with_a_similar_one_or_with_all() -> None:
+    require_one_of("to", "onnx", ["onnx", "ncnn"])
+    with raises(SettingsError, "'onx'", "onnx?", setting="to", value="onx"):
+        require_one_of("to", "onx", ["onnx", "ncnn"])
+    with raises(SettingsError, "'zzzzz'", "onnx, ncnn", setting="to", value="zzzzz"):
+        require_one_of("to", "zzzzz", ["onnx", "ncnn"])

@@ -68,7 +68,7 @@ def test_rates_latencies_and_operations_fit_together(done):
 
 
 def test_what_cannot_be_measured_is_told_and_the_rest_is_measured(done):
-    assert "damaged.onnx (18 bytes): truncated" in done.rows[1]["error"]
+    assert "damaged.onnx: 18 bytes; truncated" in done.rows[1]["error"]
     assert done.exit_code == 1
 
 
@@ -99,7 +99,8 @@ def test_numbers_are_numbers(weights, threads):
 
 
 def test_sizes_are_sides_or_height_x_width(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("lookonce.workflows.bench._measured", lambda case, _: {"image_size": case.image_size})
+    measured = "lookonce.workflows.bench._measure_all"
+    monkeypatch.setattr(measured, lambda cases: [{"image_size": case.image_size} for case, _ in cases])
     rows = bench([weights], image_size="32,64x96", batch="1", pipeline=False, output=tmp_path).rows
     assert [row["image_size"] for row in rows] == [(32, 32), (64, 96)]
 

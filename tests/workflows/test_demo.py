@@ -6,6 +6,7 @@ import pytest
 from raised import raises
 
 from lookonce.errors import DataError, SettingsError
+from lookonce.storage import fresh_path
 from lookonce.workflows import demo as demo_module
 from lookonce.workflows.demo import (
     PLANS,
@@ -13,7 +14,6 @@ from lookonce.workflows.demo import (
     Plan,
     as_text,
     demo,
-    fresh_folder,
     make_plan,
     measure,
     predict_photographs,
@@ -74,13 +74,13 @@ def test_a_report_of_a_run_whose_data_are_gone_still_has_its_curves(
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     mine = tmp_path / "demo"
-    assert fresh_folder(mine) == mine
+    assert fresh_path(mine) == mine
     mine.mkdir()
-    assert fresh_folder(mine) == mine
+    assert fresh_path(mine) == mine
     (mine / "precious.txt").write_text("keep")
-    assert fresh_folder(mine) == tmp_path / "demo-2"
+    assert fresh_path(mine) == tmp_path / "demo-2"
     (tmp_path / "demo-2").write_text("a file")
-    assert fresh_folder(mine) == tmp_path / "demo-3"
+    assert fresh_path(mine) == tmp_path / "demo-3"
 
 
 @pytest.mark.parametrize(

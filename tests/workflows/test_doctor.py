@@ -56,6 +56,6 @@ def test_little_space_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 
 def test_advice_stands_below_its_finding():
-    health = Health(findings=(MachineCheck(name="a", verdict="missing", text="without b", advice="pip install b"),))
+    health = Health(findings=(MachineCheck("a", "missing", "without b", "pip install b"),))
     assert list(as_text(health)) == ["missing  a  without b", "            -> pip install b"]
     assert health.exit_code == 0

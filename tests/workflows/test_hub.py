@@ -26,7 +26,7 @@ def checkpoint(tmp_path: Path) -> Path:
         class_names=("cat", "dog | wolf"),
         category_ids=(1, 2),
         image_size=(64, 64),
-        metrics={"AP": 0.25},
+        metrics={"AP": 0.25, "AP50": 0.5},
     )
     state = model_from_record(record).state_dict()
     training = TrainingState(tensors={"model/x": torch.arange(3)}, values={"step": 5})
@@ -132,8 +132,8 @@ def test_the_card_is_what_the_hub_can_read(checkpoint: Path, tmp_path: Path) -> 
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head)["pipeline_tag"] == "object-detection"
     assert body.startswith("\n# cats\n")
-    assert " 2: cat, dog \\| wolf |" in body
-    assert "| AP | 0.2500 |" in body
+    assert "cat, dog \\| wolf." in body
+    assert "AP50 0.500 and AP 0.250" in body
 
 
 def test_the_real_hub_library_has_what_is_called() -> None:

@@ -93,9 +93,14 @@ def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:
     return {kind: {"count": count, "AP50": errors.gains[kind]} for kind, count in errors.counts().items()}
 
 
+def _with_lists(values: object) -> dict[str, Any]:
+    """The fields of a dataclass, arrays as lists."""
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(values).items()}
+
+
 def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
     """The content of analysis.json; see docs/evaluation.md."""
-    calibrated, images = analysis.calibration, analysis.images
+    images = analysis.images
     return {
         "errors": errors_as_json(analysis.errors),
         "groups": {
@@ -109,19 +114,11 @@ def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
             "score_threshold": SHOWN_SCORE,
             "counts": analysis.confusion.tolist(),
         },
-        "calibration": {
-            "counts": calibrated.counts.tolist(),
-            "mean_scores": calibrated.mean_scores.tolist(),
-            "precision": calibrated.precision.tolist(),
-            "error": calibrated.error,
-        },
+        "calibration": _with_lists(analysis.calibration),
         "thresholds": THRESHOLDS.tolist(),
         "recalls": RECALLS.tolist(),
-        "curves": {name: _curve_as_json(curve) for name, curve in analysis.curves.items()},
-        "scores": {
-            name: {"right": histogram.right.tolist(), "wrong": histogram.wrong.tolist()}
-            for name, histogram in analysis.histograms.items()
-        },
+        "curves": {name: _with_lists(curve) for name, curve in analysis.curves.items()},
+        "scores": {name: _with_lists(histogram) for name, histogram in analysis.histograms.items()},
         "worst_images": [
             {
                 "image_id": int(dataset.image_ids[row]),
@@ -131,15 +128,4 @@ def analysis_as_json(analysis: Analysis, dataset: Dataset) -> dict[str, Any]:
             }
             for row in images.worst()[:LISTED_IMAGES].tolist()
         ],
-    }
-
-
-def _curve_as_json(curve: ThresholdCurves) -> dict[str, Any]:
-    return {
-        "precision": curve.precision.tolist(),
-        "recall": curve.recall.tolist(),
-        "f1": curve.f1.tolist(),
-        "precision_at_recall": curve.precision_at_recall.tolist(),
-        "best_threshold": curve.best_threshold,
-        "best_f1": curve.best_f1,
     }

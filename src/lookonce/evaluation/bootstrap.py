@@ -9,7 +9,7 @@ and the fewer objects of each: interpolated precision takes a maximum, which cop
 that a resample lacks leaves the mean over the classes. `benchmarks/intervals.py` measures the coverage of both.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from lookonce.cores import usable_processors
 from lookonce.errors import DataError
+from lookonce.evaluation.coco import NUM_RECALLS
 from lookonce.evaluation.matching import Matches
 from lookonce.ordered import ordered_map
 
-NUM_RECALLS = 101
 AP50_ROW, AP75_ROW = 0, 5
 
 
@@ -61,9 +61,7 @@ class Comparison:
     p_value: float
 
 
-def bootstrap(
-    matches: Matches, *, resamples: int = 1000, seed: int = 0, on_progress: Callable[[int], None] | None = None
-) -> Resampled:
+def bootstrap(matches: Matches, *, resamples: int = 1000, seed: int = 0) -> Resampled:
     """AP in `resamples` bootstrap resamples; one seed and number of images give every detector the same resamples."""
     rng = np.random.default_rng(seed)
     counter = _Counter(matches)
@@ -78,8 +76,6 @@ def bootstrap(
     with ThreadPoolExecutor(usable_processors()) as pool:  # numpy releases the GIL while it counts
         for row, values in enumerate(ordered_map(pool, counter.average_precision, weights(), ahead=32)):
             drawn[row] = values
-            if on_progress is not None:
-                on_progress(row + 1)
     whole = counter.average_precision(np.ones(matches.num_images, np.int64))
     return Resampled(class_names=matches.class_names, drawn=drawn, whole=whole)
 

@@ -4,7 +4,7 @@ hotcoco matches the detections; the means over its arrays are taken here, in pyc
 Source: cocodataset.org/#detection-eval; pycocotools `cocoeval.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -16,6 +16,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.evaluation.results import Results, check_results
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+NUM_RECALLS = 101  # points of a precision-recall curve: 0, 0.01 .. 1
 MAX_DETECTIONS = (1, 10, 100)
 # Rows of COCO's area axis: all, small (under 32^2 pixels), medium, large (over 96^2).
 ALL, SMALL, MEDIUM, LARGE = range(4)
@@ -60,9 +61,13 @@ class Metrics:
         """The twelve metrics by name, in pycocotools' order."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "per_class"}
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """The twelve lines as pycocotools prints them."""
-        return [_line(*row, value) for row, value in zip(_SUMMARY, self.twelve().values(), strict=True)]
+        for (metric, threshold, area, limit), value in zip(_SUMMARY, self.twelve().values(), strict=True):
+            title = "Average Precision" if metric == "AP" else "Average Recall"
+            ious = "0.50:0.95" if threshold is None else f"{threshold:0.2f}"
+            name = ("all", "small", "medium", "large")[area]
+            yield f" {title:<18} ({metric}) @[ IoU={ious:<9} | area={name:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"
 
     def as_json(self) -> dict[str, Any]:
         """The twelve metrics and `per_class`, ready for json.dump."""
@@ -99,13 +104,6 @@ _SUMMARY: tuple[tuple[str, float | None, int, int], ...] = (
 )
 
 
-def _line(metric: str, threshold: float | None, area: int, limit: int, value: float) -> str:
-    title = "Average Precision" if metric == "AP" else "Average Recall"
-    ious = "0.50:0.95" if threshold is None else f"{threshold:0.2f}"
-    areas = ("all", "small", "medium", "large")[area]
-    return f" {title:<18} ({metric}) @[ IoU={ious:<9} | area={areas:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"
-
-
 def score(dataset: Dataset, results: Results) -> Metrics:
     """COCO's metric of `results` against the boxes of `dataset`. Crowd boxes count neither as matched nor as missed.
 
@@ -114,7 +112,11 @@ def score(dataset: Dataset, results: Results) -> Metrics:
     """
     check_results(results, dataset)
     precision, recall = _accumulate(dataset, results)
-    values = [_summarise(precision, recall, *row) for row in _SUMMARY]
+    values = []
+    for metric, threshold, area, limit in _SUMMARY:
+        curves = precision if metric == "AP" else recall
+        curves = curves if threshold is None else curves[threshold == IOU_THRESHOLDS]
+        values.append(mean_of_defined(curves[..., area, MAX_DETECTIONS.index(limit)]))
     names = [field.name for field in fields(Metrics) if field.name != "per_class"]
     return Metrics(**dict(zip(names, values, strict=True)), per_class=_per_class(dataset, results, precision, recall))
 
@@ -184,20 +186,6 @@ def _positions_when_sorted(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     ranks = np.empty(len(ids), np.int64)
     ranks[np.argsort(ids, kind="stable")] = np.arange(1, len(ids) + 1)
     return ranks
-
-
-def _summarise(
-    precision: NDArray[np.float64],
-    recall: NDArray[np.float64],
-    metric: str,
-    threshold: float | None,
-    area: int,
-    limit: int,
-) -> float:
-    curves = precision if metric == "AP" else recall
-    if threshold is not None:
-        curves = curves[threshold == IOU_THRESHOLDS]
-    return mean_of_defined(curves[..., area, MAX_DETECTIONS.index(limit)])
 
 
 def mean_of_defined(values: NDArray[np.float64]) -> float:

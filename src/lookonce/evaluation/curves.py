@@ -1,6 +1,6 @@
-"""Precision, recall and F1 over the score threshold, the best threshold, score histograms and calibration.
+"""Precision, recall and F1 over the score threshold, the best threshold, score histograms and calibration: at IoU 0.5.
 
-All at IoU 0.5, unless `iou_row` selects another row of the matches.
+Detections on a crowd do not count.
 """
 
 from collections.abc import Mapping
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.evaluation.coco import NUM_RECALLS
 from lookonce.evaluation.matching import Matches
 
 # 0.00, 0.01 .. 1.00, each the float that its decimal is (linspace has 0.35000000000000003).
 THRESHOLDS = np.arange(101) / 100
 NUM_BINS = 10
 HISTOGRAM_BINS = 20
-RECALLS = np.arange(101) / 100
+RECALLS = np.arange(NUM_RECALLS) / (NUM_RECALLS - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +31,9 @@ class ThresholdCurves:
     precision: NDArray[np.float64]  # (101,)
     recall: NDArray[np.float64]  # (101,)
     f1: NDArray[np.float64]  # (101,)
+    precision_at_recall: NDArray[np.float64]  # (101,)
     best_threshold: float
     best_f1: float
-    precision_at_recall: NDArray[np.float64]  # (101,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +57,20 @@ class ReliabilityBins:
     error: float
 
 
-def threshold_curves(matches: Matches, *, iou_row: int = 0) -> dict[str, ThresholdCurves]:
-    """The curves of each class by name. iou_row: 0 for IoU 0.50, 5 for 0.75. Detections on a crowd do not count."""
+def threshold_curves(matches: Matches) -> dict[str, ThresholdCurves]:
+    """The curves of each class by name."""
     num_objects = np.bincount(matches.object_labels, minlength=len(matches.class_names))
-    counted = ~matches.ignored[iou_row]
-    labels, scores, right = (values[counted] for values in (matches.labels, matches.scores, matches.right[iou_row]))
+    labels, scores, right = _counted(matches)
     return {
         name: _curves(scores[labels == label], right[labels == label], int(num_objects[label]))
         for label, name in enumerate(matches.class_names)
     }
+
+
+def _counted(matches: Matches) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Labels (D,), scores (D,) and whether right (D,) of the detections that count, sorted as the matches are."""
+    counted = ~matches.ignored[0]
+    return matches.labels[counted], matches.scores[counted], matches.right[0][counted]
 
 
 def mean_curves(curves: Mapping[str, ThresholdCurves]) -> dict[str, NDArray[np.float64]]:
@@ -111,14 +117,16 @@ def _curves(scores: NDArray[np.float64], right: NDArray[np.bool_], num_objects: 
         f1=f1,
         best_threshold=float(THRESHOLDS[best]) if num_objects and f1[best] > 0 else -1.0,
         best_f1=float(f1[best]) if num_objects else -1.0,
-        precision_at_recall=_precision_at_recall(right, num_objects),
+        precision_at_recall=precision_at_recall(right, num_objects),
     )
 
 
-def _precision_at_recall(right: NDArray[np.bool_], num_objects: int) -> NDArray[np.float64]:
+def precision_at_recall(right: NDArray[np.bool_], num_objects: int) -> NDArray[np.float64]:
+    """COCO's curve of one class at one IoU: right (D,) highest score first -> (101,) 0..1, whose mean is its AP."""
     true = np.cumsum(right)
     envelope = np.maximum.accumulate((true / np.arange(1, len(true) + 1))[::-1])[::-1]
-    places = np.searchsorted(true / max(num_objects, 1), RECALLS)
+    # COCO's recalls are those of linspace: 0.35000000000000003, which 7 of 20 objects do not reach.
+    places = np.searchsorted(true / max(num_objects, 1), np.linspace(0, 1, NUM_RECALLS))
     return np.where(places < len(true), np.append(envelope, 0.0)[np.minimum(places, len(true))], 0.0)
 
 
@@ -130,11 +138,10 @@ def _middle_of_best(values: NDArray[np.float64]) -> int:
     return (first + last) // 2
 
 
-def score_histograms(matches: Matches, *, iou_row: int = 0) -> dict[str, ScoreHistogram]:
-    """Histogram of each class by name. Detections on a crowd do not count; scores outside 0..1 go to the end bins."""
-    counted = ~matches.ignored[iou_row]
-    labels, right = matches.labels[counted], matches.right[iou_row][counted]
-    bins = np.clip((matches.scores[counted] * HISTOGRAM_BINS).astype(np.int64), 0, HISTOGRAM_BINS - 1)
+def score_histograms(matches: Matches) -> dict[str, ScoreHistogram]:
+    """Histogram of each class by name. Scores outside 0..1 go to the end bins."""
+    labels, scores, right = _counted(matches)
+    bins = np.clip((scores * HISTOGRAM_BINS).astype(np.int64), 0, HISTOGRAM_BINS - 1)
     shape = (2, len(matches.class_names), HISTOGRAM_BINS)
     places = np.ravel_multi_index((right.astype(np.int64), labels, bins), shape)
     wrong, true = np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
@@ -143,19 +150,17 @@ def score_histograms(matches: Matches, *, iou_row: int = 0) -> dict[str, ScoreHi
     }
 
 
-def calibration(matches: Matches, *, iou_row: int = 0) -> ReliabilityBins:
-    """Bins of all classes together. Detections on a crowd do not count; scores outside 0..1 go to the end bins."""
-    counted = ~matches.ignored[iou_row]
-    scores, right = matches.scores[counted], matches.right[iou_row][counted]
+def calibration(matches: Matches) -> ReliabilityBins:
+    """Bins of all classes together. Scores outside 0..1 go to the end bins."""
+    _, scores, right = _counted(matches)
     bins = np.clip((scores * NUM_BINS).astype(np.int64), 0, NUM_BINS - 1)
     counts = np.bincount(bins, minlength=NUM_BINS)
     score_sums = np.bincount(bins, weights=scores, minlength=NUM_BINS)
     right_sums = np.bincount(bins, weights=right, minlength=NUM_BINS)
-    gap = np.abs(score_sums - right_sums).sum() / max(len(scores), 1)
     divisor = np.maximum(counts, 1)
     return ReliabilityBins(
         counts=counts,
         mean_scores=np.where(counts > 0, score_sums / divisor, -1.0),
         precision=np.where(counts > 0, right_sums / divisor, -1.0),
-        error=float(gap),
+        error=float(np.abs(score_sums - right_sums).sum() / max(len(scores), 1)),
     )

@@ -17,7 +17,7 @@ from lookonce.data.box_conventions import MOST_SLIPS, convention_evidence, likel
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
-from lookonce.evaluation.matching import close_pairs, image_rows_of_boxes, image_rows_of_detections
+from lookonce.evaluation.matching import match, overlapping_pairs
 from lookonce.evaluation.results import Results
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
@@ -34,7 +34,7 @@ FEWEST_STEPS = 200
 NO_IMAGES = "no images were evaluated"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
     """The outcome of one check. evidence: what was measured; advice: what to do, empty if there is nothing to do."""
 
@@ -63,47 +63,38 @@ class Diagnosis:
 
 def check_categories(found: Sequence[tuple[Dataset, Results]]) -> Check:
     """Whether objects are detected as the class of their label, for each evaluated split."""
-    name, lines = "category mapping", []
+    name, lines, known = "category mapping", [], False
     for dataset, results in found:
-        counts = found_as(dataset, results)
+        counts, split = found_as(dataset, results), f"split {dataset.split!r}"
         seen = int(counts.sum())
         if seen < FEWEST_OBJECTS:
-            lines.append(
-                f"split {dataset.split!r}: too few objects detected to judge ({seen} of at least {FEWEST_OBJECTS})"
-            )
+            lines.append(f"{split}: too few objects detected to judge ({seen} of at least {FEWEST_OBJECTS})")
             continue
-        agree = float(np.trace(counts)) / seen
-        other = other_mapping(counts)
+        agreement = f"{100 * float(np.trace(counts)) / seen:.0f} % of {seen} detected objects have the labelled class"
+        other, names = other_mapping(counts), dataset.class_names
         if other is not None:
-            pairs = ", ".join(
-                f"'{dataset.class_names[row]}' as '{dataset.class_names[column]}'"
-                for row, column in enumerate(other)
-                if column != row
-            )
+            moved = [(row, column) for row, column in enumerate(other) if column != row]
+            pairs = ", ".join(f"'{names[row]}' as '{names[column]}'" for row, column in moved)
             return Check(
-                name=name,
-                verdict="cause",
-                evidence=f"the network detects the objects of split {dataset.split!r}, but as other classes: {pairs}; "
-                f"{100 * agree:.0f} % of {seen} detected objects have the labelled class",
-                advice="compare the category ids in the annotation files of the splits (is one list shifted or in "
-                "another order?) and correct them; if the training labels were wrong, train again",
+                name,
+                "cause",
+                f"the network detects the objects of {split}, but as other classes: {pairs}; {agreement}",
+                "compare the category ids in the annotation files of the splits (is one list shifted or in another "
+                "order?) and correct them; if the training labels were wrong, train again",
             )
-        lines.append(f"split {dataset.split!r}: {100 * agree:.0f} % of {seen} detected objects have the labelled class")
-    known = any("%" in text for text in lines)
-    return Check(name=name, verdict="fine" if known else "unknown", evidence="; ".join(lines) or NO_IMAGES)
+        known = True
+        lines.append(f"{split}: {agreement}")
+    return Check(name, "fine" if known else "unknown", "; ".join(lines) or NO_IMAGES)
 
 
 def found_as(dataset: Dataset, results: Results) -> NDArray[np.int64]:
     """(C, C) objects by their class (rows) and that of the highest-scoring box with an IoU of 0.5 or more (columns)."""
-    object_images = image_rows_of_boxes(dataset)
-    objects = np.flatnonzero(~dataset.crowd)
-    objects = objects[np.argsort(object_images[objects], kind="stable")]
-    images = image_rows_of_detections(dataset, results)
-    close = close_pairs(results.boxes_xywh, images, dataset, objects, object_images[objects])
-    order = np.lexsort((-results.scores[close.detections], close.objects))
+    matches = match(dataset, results)
+    close = overlapping_pairs(dataset, results, matches, iou_threshold=0.5)
+    order = np.lexsort((-matches.scores[close.detections], close.objects))
     rows, first = np.unique(close.objects[order], return_index=True)
     counts = np.zeros((len(dataset.class_names),) * 2, np.int64)
-    np.add.at(counts, (dataset.labels[rows], results.labels[close.detections[order][first]]), 1)
+    np.add.at(counts, (dataset.labels[rows], matches.labels[close.detections[order][first]]), 1)
     return counts
 
 
@@ -125,21 +116,21 @@ def other_mapping(counts: NDArray[np.int64]) -> list[int] | None:
 
 def check_class_names(record: ModelRecord, dataset: Dataset) -> Check:
     """Whether the network has an output for each class of the data set."""
-    name = "class count against head"
+    name, classes = "class count against head", counted(record.num_classes, "class")
     try:
         labels = match_classes(record, dataset)
     except DataError as error:
-        return Check(name=name, verdict="cause", evidence=str(error))
+        return Check(name, "cause", str(error))
     unknown = [theirs for label, theirs in enumerate(dataset.class_names) if label not in labels.tolist()]
     if unknown:
         return Check(
-            name=name,
-            verdict="suspect",
-            evidence=f"the network has {counted(record.num_classes, 'class')}, split {dataset.split!r} has "
-            f"{len(dataset.class_names)}; it cannot detect {', '.join(map(repr, unknown[:8]))}",
-            advice="evaluate on the classes that the network was trained with, or train with the classes of the split",
+            name,
+            "suspect",
+            f"the network has {classes}, split {dataset.split!r} has {len(dataset.class_names)}; it cannot detect "
+            f"{', '.join(map(repr, unknown[:8]))}",
+            "evaluate on the classes that the network was trained with, or train with the classes of the split",
         )
-    return Check(name=name, verdict="fine", evidence=f"{counted(record.num_classes, 'class')} in both")
+    return Check(name, "fine", f"{classes} in both")
 
 
 def check_labels(splits: Sequence[Annotations]) -> Check:
@@ -149,44 +140,36 @@ def check_labels(splits: Sequence[Annotations]) -> Check:
         sizes = found.box_sizes_wh
         reading = likely_convention(found.boxes_xyxy, sizes, found.written)
         if reading is not None:
-            return Check(
-                name=name, verdict="cause", evidence=convention_evidence(found, reading), advice=reading.remedy
-            )
+            return Check(name, "cause", convention_evidence(found, reading), reading.remedy)
         share = sound_share(found.boxes_xyxy, sizes)
-        lines.append(
-            f"split {found.split!r}: {100 * share:.1f} % of {len(sizes):,} boxes have an area inside their image"
-        )
+        split = f"split {found.split!r}"
+        lines.append(f"{split}: {100 * share:.1f} % of {len(sizes):,} boxes have an area inside their image")
         if share < 1 - 5 * MOST_SLIPS:
-            return Check(
-                name=name,
-                verdict="suspect",
-                evidence="; ".join(lines),
-                advice="the other boxes are clipped or dropped; inspect overlay.jpg and run `lookonce check`",
-            )
-    return Check(name=name, verdict="fine", evidence="; ".join(lines))
+            advice = "the other boxes are clipped or dropped; inspect overlay.jpg and run `lookonce check`"
+            return Check(name, "suspect", "; ".join(lines), advice)
+    return Check(name, "fine", "; ".join(lines))
 
 
 def check_anchors(sizes_wh: NDArray[np.float64], record: ModelRecord) -> Check:
     """Fraction of the objects that an anchor can fit. sizes_wh (N, 2): pixels of the network input."""
     name = "recall bound of the anchors"
     if not len(sizes_wh):
-        return Check(name=name, verdict="unknown", evidence="no objects")
+        return Check(name, "unknown", "no objects")
     anchors, sizes_wh = np.asarray(record.anchors, np.float64), np.maximum(sizes_wh, 1e-9)
     bound = best_possible_recall(sizes_wh, anchors)
     shown = " ".join(f"{width:g}x{height:g}" for width, height in record.anchors)
     evidence = f"{100 * bound:.1f} % of the objects are within a factor of {MOST_STRETCH:g} of an anchor ({shown})"
     if bound >= 0.9:
-        return Check(name=name, verdict="fine", evidence=evidence)
+        return Check(name, "fine", evidence)
     fitted = fit_anchors(np.maximum(sizes_wh, 1.0))
     better = best_possible_recall(sizes_wh, fitted)
-    median = np.median(sizes_wh, axis=0)
+    width, height = np.median(sizes_wh, axis=0)
     return Check(
-        name=name,
-        verdict="cause" if bound < 0.5 and better > bound + 0.25 else "suspect",
-        evidence=f"{evidence}; the median object has {median[0]:.0f}x{median[1]:.0f} pixels of the network input; "
-        f"with anchors fitted to these objects it is {100 * better:.1f} %",
-        advice="train with anchors=auto, or with: "
-        f"anchors='[{', '.join(f'[{width:.0f},{height:.0f}]' for width, height in fitted)}]'",
+        name,
+        "cause" if bound < 0.5 and better > bound + 0.25 else "suspect",
+        f"{evidence}; the median object has {width:.0f}x{height:.0f} pixels of the network input; with anchors fitted "
+        f"to these objects it is {100 * better:.1f} %",
+        f"train with anchors=auto, or with: anchors='[{', '.join(f'[{w:.0f},{h:.0f}]' for w, h in fitted)}]'",
     )
 
 
@@ -204,42 +187,32 @@ def check_learning(
 def _check_rate(rows: Sequence[Mapping[str, float]], settings: Mapping[str, Any], *, diverged: bool) -> Check:
     name = "learning rate and warm-up"
     if not settings:
-        return Check(name=name, verdict="unknown", evidence="no run folder, so settings and losses are unknown")
+        return Check(name, "unknown", "no run folder, so settings and losses are unknown")
     lr, optimizer = float(settings["lr"]), str(settings["optimizer"])
     lowest, highest = USUAL_LR[optimizer]
-    highest *= max(1.0, _images_a_step(settings) / 64)
-    story = _loss_story(rows)
+    images_a_step = float(settings.get("batch_size") or 1) * float(settings.get("accumulate") or 1)
+    highest *= max(1.0, images_a_step / 64)
+    story, rose_at = _loss_story(rows), _sudden_rise(rows)
     rate = f"lr {lr:g} with {optimizer} (usual: {lowest:g} to {highest:g})"
     lower = f"train with lr={_round(math.sqrt(lowest * highest))}"
+    warmup = float(settings.get("warmup_epochs", 0))
+    steps = int(rows[-1].get("step", 0)) if rows else 0
     if diverged:
-        return Check(name=name, verdict="cause", evidence=f"the loss became NaN or infinite; {rate}", advice=lower)
+        return Check(name, "cause", f"the loss became NaN or infinite; {rate}", lower)
     if lr > highest:
-        return Check(name=name, verdict="cause", evidence=f"{rate} is too high; {story}", advice=lower)
-    rose_at = _sudden_rise(rows)
+        return Check(name, "cause", f"{rate} is too high; {story}", lower)
     if rose_at is not None:
         evidence = f"the loss jumped up in epoch {rose_at + 1}; {rate}; {story}"
-        return Check(
-            name=name, verdict="cause", evidence=evidence, advice=f"{lower}; if clip_norm is 0, set clip_norm=10"
-        )
-    warmup = float(settings.get("warmup_epochs", 0))
+        return Check(name, "cause", evidence, f"{lower}; if clip_norm is 0, set clip_norm=10")
     if rows and len(rows) <= warmup:
         evidence = f"{len(rows)} of {warmup:g} warm-up epochs done; {story}"
-        return Check(
-            name=name, verdict="cause", evidence=evidence, advice="train longer, or set a smaller warmup_epochs"
-        )
+        return Check(name, "cause", evidence, "train longer, or set a smaller warmup_epochs")
     if lr < lowest:
-        return Check(name=name, verdict="cause", evidence=f"{rate} is too low; {story}", advice=lower)
-    steps = int(rows[-1].get("step", 0)) if rows else 0
+        return Check(name, "cause", f"{rate} is too low; {story}", lower)
     if rows and steps < FEWEST_STEPS:
         evidence = f"{rate}; only {steps} steps of the optimizer; {story}"
-        return Check(
-            name=name, verdict="suspect", evidence=evidence, advice="train more epochs, or set a smaller batch_size"
-        )
-    return Check(name=name, verdict="fine", evidence=f"{rate}; {story}")
-
-
-def _images_a_step(settings: Mapping[str, Any]) -> float:
-    return float(settings.get("batch_size", 1) or 1) * float(settings.get("accumulate", 1) or 1)
+        return Check(name, "suspect", evidence, "train more epochs, or set a smaller batch_size")
+    return Check(name, "fine", f"{rate}; {story}")
 
 
 def _round(lr: float) -> str:
@@ -267,46 +240,41 @@ def check_training_images(train_ap50: float, val_ap50: float, num_images: int) -
     """Whether the network has learned at least its training images."""
     name = "AP on training images"
     if train_ap50 < 0:
-        return Check(name=name, verdict="unknown", evidence="no training images to evaluate")
+        return Check(name, "unknown", "no training images to evaluate")
     evidence = f"AP50 {train_ap50:.3f} on {num_images} training images"
     evidence += f", {val_ap50:.3f} on validation images" if val_ap50 >= 0 else ""
     if 0 <= val_ap50 < NOTHING_AP50 and train_ap50 > max(0.1, 10 * val_ap50):
         return Check(
-            name=name,
-            verdict="cause",
-            evidence=f"{evidence}: the network has learned, but does not generalise to the validation split",
-            advice="compare both splits: their images or labels differ, or there are too few training images (then use "
-            "more augmentation, or start from pretrained weights)",
+            name,
+            "cause",
+            f"{evidence}: the network has learned, but does not generalise to the validation split",
+            "compare both splits: their images or labels differ, or there are too few training images (then use more "
+            "augmentation, or start from pretrained weights)",
         )
     if train_ap50 < NOTHING_AP50:
         return Check(
-            name=name,
-            verdict="suspect",
-            evidence=f"{evidence}: the network has not even learned its training images",
-            advice="first overfit a network to 8 images: if that fails, labels, anchors or learning rate are wrong",
+            name,
+            "suspect",
+            f"{evidence}: the network has not even learned its training images",
+            "first overfit a network to 8 images: if that fails, labels, anchors or learning rate are wrong",
         )
-    return Check(name=name, verdict="fine", evidence=evidence)
+    return Check(name, "fine", evidence)
 
 
 def check_scores(found: Sequence[tuple[Dataset, Results]]) -> Check:
-    """The distribution of the scores."""
-    name = "score histogram"
-    scores = np.concatenate([results.scores for _, results in found]) if found else np.zeros(0)
+    name, edges = "score histogram", (0.001, 0.01, 0.05, 0.25, 0.5, 1.0)
     num_images = sum(len(dataset) for dataset, _ in found)
     if not num_images:
-        return Check(name=name, verdict="unknown", evidence=NO_IMAGES)
-    edges = (0.001, 0.01, 0.05, 0.25, 0.5, 1.0)
+        return Check(name, "unknown", NO_IMAGES)
+    scores = np.concatenate([results.scores for _, results in found])
     counts, _ = np.histogram(scores, bins=edges)
-    shown = ", ".join(
-        f"{low:g} to {high:g}: {count}" for low, high, count in zip(edges, edges[1:], counts, strict=False)
-    )
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    shown = ", ".join(f"{low:g} to {high:g}: {count}" for low, high, count in bins)
     evidence = f"detections: {len(scores):,}, images: {num_images}; by score {shown}"
     best = float(scores.max(initial=0))
     if best < edges[2]:
+        evidence = f"the highest score is {best:.3f}: the network detects nothing anywhere; {evidence}"
         return Check(
-            name=name,
-            verdict="suspect",
-            evidence=f"the highest score is {best:.3f}: the network detects nothing anywhere; {evidence}",
-            advice="the network has hardly learned: train more steps, and see the checks above",
+            name, "suspect", evidence, "the network has hardly learned: train more steps, and see the checks above"
         )
-    return Check(name=name, verdict="fine", evidence=evidence)
+    return Check(name, "fine", evidence)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
+from lookonce.evaluation.curves import precision_at_recall
 from lookonce.evaluation.matching import (
     ClosePairs,
     Matches,
@@ -32,7 +33,6 @@ KINDS: tuple[ErrorKind, ...] = ("class", "localisation", "both", "duplicate", "b
 CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = range(5)
 FOREGROUND_IOU = 0.5
 BACKGROUND_IOU = 0.1
-NUM_RECALLS = 101
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,6 @@ class ErrorSplit:
     gains: dict[ErrorKind, float]
 
     def counts(self) -> dict[ErrorKind, int]:
-        """Number of errors of each type."""
         wrong = {kind: int((self.kinds == number).sum()) for number, kind in enumerate(KINDS)}
         return wrong | {"undetected": int(self.undetected.sum())}
 
@@ -74,8 +73,7 @@ def split_errors(
     undetected[pointed_at] = False
     repair = _Repair(dataset, matches, kinds, objects, used)
     ap50 = repair.average_precision()
-    repaired = [repair.without(CLASS), repair.without(LOCALISATION)]
-    repaired += [repair.without(kind) for kind in (BOTH, DUPLICATE, BACKGROUND)]
+    repaired = [repair.without(kind) for kind in (CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND)]
     fewer = np.bincount(dataset.labels[undetected], minlength=repair.num_classes)
     repaired.append(repair.average_precision(fewer=fewer))
     gains = {kind: value - ap50 for kind, value in zip(KINDS, repaired, strict=True)}
@@ -185,20 +183,14 @@ def _best_of_free_objects(
 
 def average_precision(right: NDArray[np.bool_], num_objects: int) -> float:
     """COCO's AP of one class at one IoU: right (D,) highest score first, num_objects at least 1 -> 0..1."""
-    true = np.cumsum(right)
-    precision = true / np.arange(1, len(right) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(true / num_objects, np.linspace(0, 1, NUM_RECALLS), side="left")
-    return float(np.where(places < len(right), np.append(envelope, 0.0)[np.minimum(places, len(right))], 0.0).mean())
+    return float(precision_at_recall(right, num_objects).mean())
 
 
-def confusion_matrix(
-    dataset: Dataset, results: Results, *, score_threshold: float = 0.25, iou_threshold: float = 0.5
-) -> NDArray[np.int64]:
+def confusion_matrix(dataset: Dataset, results: Results, *, score_threshold: float = 0.25) -> NDArray[np.int64]:
     """(C + 1, C + 1) counts. Row: class of the ground truth; column: class of the detection; the last is background.
 
     Detections that score at least score_threshold take, highest score first, the free object with the highest IoU, if
-    it is at least iou_threshold: first objects of their own class, then any. So the diagonal holds the true positives
+    it is at least 0.5: first objects of their own class, then any. So the diagonal holds the true positives
     of that threshold, and the other columns of a row sum to the missed objects of the class. Detections on a crowd
     without an object do not count.
     """
@@ -207,14 +199,7 @@ def confusion_matrix(
     order = np.lexsort((-shown.scores, images))
     object_images = image_rows_of_boxes(dataset)
     objects = np.argsort(object_images, kind="stable")
-    close = close_pairs(
-        shown.boxes_xywh[order],
-        images[order],
-        dataset,
-        objects,
-        object_images[objects],
-        iou_threshold=iou_threshold,
-    )
+    close = close_pairs(shown.boxes_xywh[order], images[order], dataset, objects, object_images[objects])
     labels = shown.labels[order]
     free = ~dataset.crowd
     chosen = np.full(len(order), -1, np.int64)

@@ -1,8 +1,9 @@
 """Runs a detector on every image of a data set, with threads that read ahead, and scores it; also for validation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, zip_longest
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
-from lookonce.ordered import ordered_map
+from lookonce.ordered import in_batches, ordered_map
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
-from lookonce.runtimes.detector import Detector, Fitted
+from lookonce.runtimes.detector import Detector
 from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 
@@ -72,7 +73,9 @@ def detect_all(
     ahead = max(8, 2 * at_once, num_readers)
     with ThreadPoolExecutor(num_readers, "read-ahead") as readers, ThreadPoolExecutor(1, "select") as selector:
         fitted = ordered_map(readers, lambda path: searcher.fit(read(path)), paths, ahead=ahead)
-        begun = (searcher.begin(_full(batch, at_once)) for batch in _batches(fitted, at_once))
+        # Padded with copies, because an accelerator may compute another batch size differently.
+        full = (batch + batch[-1:] * (at_once - len(batch)) for batch in in_batches(fitted, at_once))
+        begun = (searcher.begin(batch) for batch in full)
         # The network runs on the next batches while the selector finishes this one; a second waits at the device.
         batches = ordered_map(selector, lambda select: select(), begun, ahead=2)
         longest_shard = len(RankGroup(size=rank_group.size).shard(len(dataset)))
@@ -81,17 +84,8 @@ def detect_all(
             if on_progress is not None:
                 on_progress(len(found))
     image_ids = dataset.image_ids.tolist() if rank_group.is_main else []
-    return Results.from_detections(image_ids, interleaved(rank_group.gather_to_main(found)))
-
-
-def _full(batch: list[Fitted], at_once: int) -> list[Fitted]:
-    """Padded with copies, because an accelerator may compute another batch size differently."""
-    return batch + batch[-1:] * (at_once - len(batch))
-
-
-def interleaved(found: Sequence[list[Detections]]) -> list[Detections]:
-    """The detections of all shards, one list a rank -> in the order of the data set."""
-    return [one for several in zip_longest(*found) for one in several if one is not None]
+    of_all = zip_longest(*rank_group.gather_to_main(found))  # one list a rank -> in the order of the data set
+    return Results.from_detections(image_ids, [one for several in of_all for one in several if one is not None])
 
 
 def images_at_once(runtime: Runtime, batch_size: int) -> int:
@@ -102,14 +96,9 @@ def images_at_once(runtime: Runtime, batch_size: int) -> int:
     batch sizes, but not between runs with the same one.
     """
     if batch_size < 1:
-        raise SettingsError(f"batch_size: {batch_size}; expected at least 1", setting="batch_size", value=batch_size)
+        raise SettingsError.of("batch_size", batch_size, "expected at least 1")
     device = getattr(runtime, "device", None)
     return batch_size if device is not None and getattr(device, "type", "cpu") != "cpu" else 1
-
-
-def _batches(fitted: Iterator[Fitted], batch_size: int) -> Iterator[list[Fitted]]:
-    while batch := list(islice(fitted, batch_size)):
-        yield batch
 
 
 def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:
@@ -125,21 +114,16 @@ def match_classes(record: ModelRecord, dataset: Dataset) -> NDArray[np.int64]:
     if (labels < 0).all():
         counts = f"{record.num_classes} and {counted(len(dataset.class_names), 'class')}"
         unnamed = f" ({counts}; the weights store no class names, set them with --names FILE)"
+        ours, theirs = (few([f"'{name}'" for name in names], 5) for names in (dataset.class_names, record.class_names))
         raise DataError(
-            f"split '{dataset.split}': its classes are {_quoted(dataset.class_names)}, those of the weights "
-            f"{_quoted(record.class_names)}; expected a class in common{'' if record.names_known else unnamed}; "
-            "evaluate on data labelled with the classes that the network was trained on"
+            f"split '{dataset.split}': its classes are {ours}, those of the weights {theirs}; expected a class in "
+            f"common{'' if record.names_known else unnamed}; evaluate on data labelled with the classes that the "
+            "network was trained on"
         )
     return labels
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return few([f"'{name}'" for name in names], 5)
 
 
 def relabel(detections: Detections, labels: NDArray[np.int64]) -> Detections:
     """The detections with label i replaced by labels[i]; those with labels[i] = -1 are removed."""
     new_labels = labels[detections.labels]
-    return Detections(boxes_xyxy=detections.boxes_xyxy, scores=detections.scores, labels=new_labels).select(
-        new_labels >= 0
-    )
+    return replace(detections, labels=new_labels).select(new_labels >= 0)

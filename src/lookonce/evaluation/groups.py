@@ -42,17 +42,13 @@ class Boxes:
     image_objects: NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Grouping:
     """title: heading in the report. names: of the groups. of: boxes -> (K,) index into names of each box's group."""
 
     title: str
     names: tuple[str, ...]
     of: Callable[[Boxes], NDArray[np.int64]]
-
-
-def _by_size(boxes: Boxes) -> NDArray[np.int64]:
-    return np.searchsorted([16.0**2, 32.0**2, 96.0**2], boxes.areas, side="right")
 
 
 def _by_position(boxes: Boxes) -> NDArray[np.int64]:
@@ -63,34 +59,24 @@ def _by_position(boxes: Boxes) -> NDArray[np.int64]:
     return np.where(cut, 2, np.where(middle, 0, 1))
 
 
-def _by_neighbour(boxes: Boxes) -> NDArray[np.int64]:
-    return np.searchsorted([LEAST_OVERLAP, 0.3], boxes.neighbour_iou, side="right")
-
-
-def _by_company(boxes: Boxes) -> NDArray[np.int64]:
-    return np.searchsorted([4, 11], boxes.image_objects, side="right")
-
-
 GROUPINGS: dict[str, Grouping] = {
     "size": Grouping(
-        title="Size",
-        names=("under 16 × 16 pixels", "up to 32 × 32", "up to 96 × 96", "larger"),
-        of=_by_size,
+        "Size",
+        ("under 16 × 16 pixels", "up to 32 × 32", "up to 96 × 96", "larger"),
+        lambda boxes: np.searchsorted([16.0**2, 32.0**2, 96.0**2], boxes.areas, side="right"),
     ),
     "position": Grouping(
-        title="Position in the image",
-        names=("middle third", "outside the middle", "at the border"),
-        of=_by_position,
+        "Position in the image", ("middle third", "outside the middle", "at the border"), _by_position
     ),
     "neighbours": Grouping(
-        title="Overlap with another object",
-        names=("IoU under 0.1", "0.1 to 0.3", "over 0.3"),
-        of=_by_neighbour,
+        "Overlap with another object",
+        ("IoU under 0.1", "0.1 to 0.3", "over 0.3"),
+        lambda boxes: np.searchsorted([LEAST_OVERLAP, 0.3], boxes.neighbour_iou, side="right"),
     ),
     "crowding": Grouping(
-        title="Objects per image",
-        names=("up to 3", "4 to 10", "11 and more"),
-        of=_by_company,
+        "Objects per image",
+        ("up to 3", "4 to 10", "11 and more"),
+        lambda boxes: np.searchsorted([4, 11], boxes.image_objects, side="right"),
     ),
 }
 

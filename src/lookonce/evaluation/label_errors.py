@@ -52,61 +52,37 @@ def find_label_errors(
 
 def _of_image(dataset: Dataset, row: int, results: Results) -> Iterator[tuple[float, Finding]]:
     """(rank within its kind, finding) of each contradiction in one image."""
-    labels = dataset.rows(row)
-    truth, crowd = dataset.boxes_xyxy[labels], dataset.crowd[labels]  # (T, 4), (T,)
+    rows = dataset.rows(row)
+    truth, crowd = dataset.boxes_xyxy[rows], dataset.crowd[rows]  # (T, 4), (T,)
     detected = np.flatnonzero(results.image_ids == dataset.image_ids[row])
     boxes = xywh_to_xyxy(results.boxes_xywh[detected])  # (D, 4)
     overlaps = pairwise_iou_xyxy(boxes, truth)  # (D, T)
-    names = dataset.class_names
+    labelled = [dataset.class_names[label] for label in dataset.labels[rows]]
     path = dataset.image_paths[row]
 
     def finding(name: str, box: NDArray[np.float64], message: str, tag: str) -> Finding:
         left, top, right, bottom = box.tolist()
-        place = ", ".join(f"{value:.0f}" for value in (left, top, right, bottom))
-        return Finding(
-            name=name,
-            file=str(path),
-            message=f"{path}: box ({place}): {message}",
-            box_xyxy=(left, top, right, bottom),
-            tag=tag,
-        )
+        message = f"{path}: box ({left:.0f}, {top:.0f}, {right:.0f}, {bottom:.0f}): {message}"
+        return Finding(name=name, file=str(path), message=message, box_xyxy=(left, top, right, bottom), tag=tag)
 
     for index, score in enumerate(results.scores[detected].tolist()):
         if score < CONFIDENT:
             continue
-        seen = names[int(results.labels[detected[index]])]
+        seen = dataset.class_names[results.labels[detected[index]]]
         tag = f"{seen} {score:.2f}"
         best = int(overlaps[index].argmax()) if len(truth) else -1
         overlap = float(overlaps[index, best]) if best >= 0 else 0.0
-        in_crowd = crowd.any() and _covered(boxes[index], truth[crowd]) > OTHER_PLACE
+        box, areas = boxes[index], truth[crowd]
+        wh = np.minimum(box[2:], areas[:, 2:]) - np.maximum(box[:2], areas[:, :2])
+        share_in_crowd = (np.maximum(wh, 0).prod(axis=1) / area_xyxy(box)).max(initial=0)  # largest of one crowd
+        in_crowd = share_in_crowd > OTHER_PLACE
         if overlap < OTHER_PLACE and not in_crowd:
-            yield (
-                score,
-                finding(
-                    "unlabelled-object",
-                    boxes[index],
-                    f"{seen!r} is detected with score {score:.2f}, without a label",
-                    tag,
-                ),
-            )
-        elif overlap >= SAME_PLACE and not crowd[best] and names[int(dataset.labels[labels][best])] != seen:
-            labelled = names[int(dataset.labels[labels][best])]
-            yield (
-                score,
-                finding(
-                    "doubtful-class",
-                    truth[best],
-                    f"is labelled {labelled!r} and detected as {seen!r} with score {score:.2f}",
-                    tag,
-                ),
-            )
+            message = f"{seen!r} is detected with score {score:.2f}, without a label"
+            yield score, finding("unlabelled-object", boxes[index], message, tag)
+        elif overlap >= SAME_PLACE and not crowd[best] and labelled[best] != seen:
+            message = f"is labelled {labelled[best]!r} and detected as {seen!r} with score {score:.2f}"
+            yield score, finding("doubtful-class", truth[best], message, tag)
     for index in np.flatnonzero(~crowd & (overlaps.max(axis=0, initial=0) < OTHER_PLACE)).tolist():
-        labelled = names[int(dataset.labels[labels][index])]
         share = float(area_xyxy(truth[index]) / dataset.image_sizes_wh[row].prod(dtype=np.float64))
-        yield share, finding("undetected-label", truth[index], f"is labelled {labelled!r} and not detected", labelled)
-
-
-def _covered(box: NDArray[np.float64], areas: NDArray[np.float64]) -> float:
-    """The largest share of `box` (4,) that one of the areas (K, 4) covers."""
-    wh = np.minimum(box[2:], areas[:, 2:]) - np.maximum(box[:2], areas[:, :2])
-    return float((np.maximum(wh, 0).prod(axis=1) / area_xyxy(box)).max())
+        message = f"is labelled {labelled[index]!r} and not detected"
+        yield share, finding("undetected-label", truth[index], message, labelled[index])

@@ -77,12 +77,10 @@ def _best_of_each(
 ) -> NDArray[np.int64]:
     """Rows sorted by image, class and descending score, without those after the 100th of an image and class."""
     order = np.lexsort((-scores, labels, images))
-    keep = np.ones(len(order), np.bool_)
     same_pair = (np.diff(images[order]) == 0) & (np.diff(labels[order]) == 0)
     starts = np.flatnonzero(np.concatenate([[True], ~same_pair])) if len(order) else np.zeros(0, np.int64)
     places = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
-    keep = places < MAX_DETECTIONS[-1]
-    return np.asarray(order[keep], dtype=np.int64)
+    return np.asarray(order[places < MAX_DETECTIONS[-1]], dtype=np.int64)
 
 
 def runs_of_equal(values: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -199,11 +197,11 @@ def _match_run(
     objects = objects[np.argsort(crowd[objects], kind="stable")]
     ious = np.zeros((len(detections), len(objects)))
     ious[rows, (close.objects[places][:, None] == objects).argmax(axis=1)] = close.ious[places]
-    columns = _match_in_turn(ious, crowd[objects])
+    columns = match_in_turn(ious, crowd[objects])
     found[:, detections] = np.where(columns >= 0, objects[columns], -1)
 
 
-def _match_in_turn(ious: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
+def match_in_turn(ious: NDArray[np.floating], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(D, G), (G,) crowds last -> (T, D) columns: each detection in turn takes the free object with the highest IoU."""
     columns = np.full((len(IOU_THRESHOLDS), len(ious)), -1, np.int64)
     num_single = int((~crowd).sum())
@@ -219,7 +217,7 @@ def _match_in_turn(ious: NDArray[np.float64], crowd: NDArray[np.bool_]) -> NDArr
     return columns
 
 
-def _last_best(values: NDArray[np.float64]) -> NDArray[np.int64]:
+def _last_best(values: NDArray[np.floating]) -> NDArray[np.int64]:
     """(T, G) -> (T,) column of the largest value, the last of equal ones; -1 where none is above -1."""
     if values.shape[1] == 0:
         return np.full(len(values), -1, np.int64)

@@ -14,6 +14,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
+from lookonce.settings.names import few
 from lookonce.storage import read_regular_file
 
 # A thousandth of a pixel is far too small to change a score, and JSON stores this decimal without loss. So the file,
@@ -62,24 +63,14 @@ class Results:
 
 def check_results(results: Results, dataset: Dataset, source: str = "results") -> None:
     """Raises DataError if a row cannot be scored on `dataset`: names `source`, first bad row (from 0) and its value."""
-    finite_boxes = np.isfinite(results.boxes_xywh).all(axis=1)
-    _refuse(~finite_boxes, results.boxes_xywh, source, "bbox", "four finite numbers [x, y, width, height] in pixels")
-    _refuse(
-        (results.boxes_xywh[:, 2:] < 0).any(axis=1),
-        results.boxes_xywh,
-        source,
-        "bbox",
-        "width and height of at least 0, as in [x, y, width, height]; are these corners?",
-    )
+    boxes, num_classes = results.boxes_xywh, len(dataset.class_names)
+    finite, negative = np.isfinite(boxes).all(axis=1), (boxes[:, 2:] < 0).any(axis=1)
+    _refuse(~finite, boxes, source, "bbox", "four finite numbers [x, y, width, height] in pixels")
+    expected = "width and height of at least 0, as in [x, y, width, height]; are these corners?"
+    _refuse(negative, boxes, source, "bbox", expected)
     _refuse(~np.isfinite(results.scores), results.scores, source, "score", "a finite number")
-    _refuse(
-        ~np.isin(results.image_ids, dataset.image_ids),
-        results.image_ids,
-        source,
-        "image_id",
-        f"an image id of split '{dataset.split}' (images: {len(dataset)}); were the results made on another split?",
-    )
-    num_classes = len(dataset.class_names)
+    images = f"an image id of split '{dataset.split}' (images: {len(dataset)}); were the results made on another split?"
+    _refuse(~np.isin(results.image_ids, dataset.image_ids), results.image_ids, source, "image_id", images)
     outside = (results.labels < 0) | (results.labels >= num_classes)
     _refuse(outside, results.labels, source, "label", f"0..{num_classes - 1} (classes of the data set: {num_classes})")
 
@@ -88,9 +79,8 @@ def _refuse(bad: NDArray[np.bool_] | np.bool_, values: NDArray[Any], source: str
     if bad.any():
         row, count = int(np.argmax(bad)), int(np.sum(bad))
         more = f" ({count} such rows)" if count > 1 else ""
-        raise DataError(
-            f"{source} row {row}: {field} is {values[row].tolist()}; expected {expected}{more}", path=source
-        )
+        problem = f"{source} row {row}: {field} is {values[row].tolist()}; expected {expected}{more}"
+        raise DataError(problem, path=source)
 
 
 def write_coco_results(path: Path, results: Results, dataset: Dataset) -> None:
@@ -130,18 +120,14 @@ def _read_rows(path: Path) -> list[Any]:
     try:
         rows = parse_json(read_regular_file(path))
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected a COCO results file", path=path
-        ) from error
+        raise DataError.at(path, f"cannot be read ({error.strerror}); expected a COCO results file") from error
     except ValueError as error:
-        raise DataError(
-            f"{path}: not JSON ({error}); expected a COCO results file, a list of detections", path=path
-        ) from error
+        problem = f"not JSON ({error}); expected a COCO results file, a list of detections"
+        raise DataError.at(path, problem) from error
     if not isinstance(rows, list):
         kind = "an annotation file?" if isinstance(rows, dict) and "annotations" in rows else "another format?"
-        raise DataError(
-            f"{path}: contains a {type(rows).__name__}; expected a list of detections; is this {kind}", path=path
-        )
+        problem = f"contains a {type(rows).__name__}; expected a list of detections; is this {kind}"
+        raise DataError.at(path, problem)
     return rows
 
 
@@ -172,37 +158,29 @@ def _numbers(values: list[Any], dtype: type[Number]) -> NDArray[Number]:
 
 
 def _first_malformed(path: Path, rows: list[Any]) -> DataError:
-    """The error for the first row that is not a detection."""
     expected = (
         'expected {"image_id": int or file name, "category_id": int, "bbox": [x, y, width, height], "score": number}'
     )
     for number, row in enumerate(rows):
-        if not _is_detection(row):
+        try:
+            values = row["image_id"], row["category_id"], *row["bbox"], row["score"]
+            is_right = all(type(value) is int for value in values[:2]) and -(2**63) < values[0] < 2**63
+            is_right &= len(values) == 7 and all(type(value) in (int, float) for value in values[2:])
+        except (TypeError, KeyError):
+            is_right = False
+        if not is_right:
             return DataError(f"{path} row {number}: {json.dumps(row)[:200]}; {expected}", path=path)
-    return DataError(f"{path}: not a list of detections; {expected}", path=path)
-
-
-def _is_detection(row: Any) -> bool:
-    if not isinstance(row, dict) or not {"image_id", "category_id", "bbox", "score"} <= row.keys():
-        return False
-    box = row["bbox"]
-    if not isinstance(box, list) or len(box) != 4 or not isinstance(row["category_id"], int):
-        return False
-    if type(row["image_id"]) is not int or abs(row["image_id"]) >= 2**63:
-        return False
-    return all(type(value) in (int, float) for value in (*box, row["score"]))
+    return DataError.at(path, f"not a list of detections; {expected}")
 
 
 def _refuse_unknown_categories(path: Path, rows: list[Any], results: Results, dataset: Dataset) -> None:
     unknown = results.labels < 0
     if unknown.any():
         row = int(unknown.argmax())
-        known = ", ".join(
-            f"{number} '{name}'"
-            for number, name in list(zip(dataset.category_ids, dataset.class_names, strict=True))[:10]
-        )
+        known = zip(dataset.category_ids, dataset.class_names, strict=True)
+        expected = few([f"{number} '{name}'" for number, name in known], 10)
         raise DataError(
-            f"{path} row {row}: category_id is {rows[row]['category_id']!r}; expected one of the data set's: {known}"
-            f"{', ...' if len(dataset.category_ids) > 10 else ''} ({int(unknown.sum())} such rows)",
+            f"{path} row {row}: category_id is {rows[row]['category_id']!r}; expected one of the data set's: "
+            f"{expected} ({int(unknown.sum())} such rows)",
             path=path,
         )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,8 @@ def _entries(source: Any, bgr: bool, follow_links: bool) -> Iterator[ImageSource
             yield from media.images()
         else:
             name = f"image {number}"
-            yield _held(as_image(one, bgr=bgr, name=name), name, Path(f"image-{number}.png"))
-
-
-def _held(image: NDArray[np.uint8], name: str, place: Path) -> ImageSource:
-    return ImageSource(name=name, place=place, pixels=lambda: image)
+            image = as_image(one, bgr=bgr, name=name)
+            yield ImageSource(name=name, place=Path(f"image-{number}.png"), pixels=partial(np.asarray, image))
 
 
 def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[np.uint8]:
@@ -91,13 +89,10 @@ def _as_bytes(value: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if value.dtype == np.bool_:
         return value.astype(np.uint8) * np.uint8(255)
     if not np.issubdtype(value.dtype, np.floating):
-        raise DataError(
-            f"{name}: {value.dtype} values; expected uint8 0..255, uint16, or float 0..1", value=value.dtype
-        )
+        problem = f"{name}: {value.dtype} values; expected uint8 0..255, uint16, or float 0..1"
+        raise DataError(problem, value=value.dtype)
     low, high = float(value.min()), float(value.max())
     if not 0 <= low <= high <= 1:  # also false for NaN
-        raise DataError(
-            f"{name}: {value.dtype} values from {low:g} to {high:g}; expected 0..1, or convert them to uint8 0..255",
-            value=high,
-        )
+        problem = f"{value.dtype} values from {low:g} to {high:g}; expected 0..1, or convert them to uint8 0..255"
+        raise DataError(f"{name}: {problem}", value=high)
     return np.asarray(np.rint(value * 255), np.uint8)

@@ -5,7 +5,7 @@ A slow consumer receives the newest frame; older frames are dropped.
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -29,10 +29,8 @@ def camera_frames(index: int) -> Generator[Frame]:
     capture = cv2.VideoCapture(index)
     try:
         if not capture.isOpened():
-            raise DataError(
-                f"camera {index}: cannot be opened; check that it is connected, not in use, and that you may read it",
-                value=index,
-            )
+            problem = "cannot be opened; check that it is connected, not in use, and that you may read it"
+            raise DataError(f"camera {index}: {problem}", value=index)
         started, failures = time.monotonic(), 0
         while failures < MISSING_FRAMES:
             there, image = capture.read()
@@ -51,16 +49,14 @@ def screen_frames() -> Generator[Frame]:
         try:
             image = np.asarray(ImageGrab.grab().convert("RGB"))
         except OSError as error:
-            raise DataError(
-                f"screen: cannot be read ({error}); expected a display (on Linux: X11, with DISPLAY set)",
-                value="screen",
-            ) from error
+            problem = f"cannot be read ({error}); expected a display (on Linux: X11, with DISPLAY set)"
+            raise DataError(f"screen: {problem}", value="screen") from error
         yield _frame(image, started)
         time.sleep(max(0.0, begun + SCREEN_SECONDS - time.monotonic()))
 
 
 def reconnecting(
-    connect: Callable[[], Generator[Frame]],
+    connect: Callable[[], Iterable[Frame]],
     name: str,
     attempts: int,
     wait: Callable[[float], object] = time.sleep,

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.errors import SettingsError
 from lookonce.prediction.predictor import Detects
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import require_one_of
 
 
 class ClassFilter:
@@ -35,10 +34,5 @@ def chosen_labels(classes: str, class_names: Sequence[str]) -> list[int]:
         elif word.isdecimal() and int(word) < len(class_names):
             labels.append(int(word))
         else:
-            expected = suggestion(word, class_names) or f"; expected names or numbers of {', '.join(class_names)}"
-            raise SettingsError(
-                f"classes: unknown class {word!r}{expected}",
-                setting="classes",
-                value=word,
-            )
+            require_one_of("classes", word, class_names, f"names or numbers of {', '.join(class_names)}")
     return labels

@@ -5,8 +5,7 @@ thumbnail. Each label tag has the colour of its box. It is placed inside the ima
 and tags; a tag that finds no free place is left out.
 """
 
-import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -14,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lookonce.colors import Color, class_color, text_color
 from lookonce.detections import Detections
 
-Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; pixels, right and bottom outside
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+OWN_FONT = ""  # Pillow's own
 # Searched by name in the system's font folders, in this order, when Pillow's own font lacks a letter.
 WIDE_FONTS = (
     "DejaVuSans-Bold.ttf",
@@ -36,22 +36,7 @@ WIDE_FONTS = (
     "Nirmala.ttf",
     "seguisym.ttf",
 )
-# Colours of the first classes: bright, distinct, no browns or greys, which are common in photographs.
-FIRST_COLORS: tuple[Color, ...] = (
-    (30, 140, 255),  # azure
-    (255, 140, 0),  # orange
-    (0, 205, 110),  # green
-    (235, 50, 170),  # magenta
-    (255, 215, 0),  # yellow
-    (150, 90, 255),  # violet
-    (0, 205, 225),  # cyan
-    (240, 50, 50),  # red
-    (160, 225, 40),  # lime
-    (255, 130, 190),  # pink
-)
-GOLDEN_TURN = 0.61803398875  # hue step in turns: consecutive classes have distinct hues, for any number of classes
 HALO = 0.55  # factor on the brightness of the pixels around each line
-WHITE, BLACK = (255, 255, 255), (16, 16, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +73,11 @@ def draw(
     style = _style(width, height, detections)
     boxes = [_whole_pixels(box, width, height) for box in detections.boxes_xyxy]
     colors = [class_color(int(label)) for label in detections.labels]
-    numbers = _numbers(detections, track_ids, show_scores=show_scores)
-    tags = [_tag(class_names, int(label), text, style) for label, text in zip(detections.labels, numbers, strict=True)]
+    tags = []
+    for row, (label, score) in enumerate(zip(detections.labels.tolist(), detections.scores.tolist(), strict=True)):
+        track = 0 if track_ids is None else track_ids[row]
+        numbers = (f" #{track}" if track else "") + (f" {score:.2f}" if show_scores else "")
+        tags.append(_tag(class_names, label, numbers, style))
     places = place_tags([tag.size_wh for tag in tags], boxes, (width, height))
     worst_first = range(len(detections) - 1, -1, -1)
     drawn = image.copy()
@@ -100,34 +88,6 @@ def draw(
         if place is not None:
             _draw_tag(drawn, tags[row], place, colors[row], style.padding)
     return drawn
-
-
-@cache
-def css_color(label: int) -> str:
-    """The colour of a class as `#rrggbb`."""
-    return "#{:02x}{:02x}{:02x}".format(*class_color(label))
-
-
-def class_color(label: int) -> Color:
-    """(red, green, blue) of a class; the same in every image."""
-    if label < len(FIRST_COLORS):
-        return FIRST_COLORS[label]
-    brightness, saturation = ((0.95, 0.80), (0.75, 0.95), (1.0, 0.50))[label // 8 % 3]
-    red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN_TURN % 1, saturation, brightness)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-@cache
-def text_color(background: Color) -> Color:
-    """Black or white, whichever has the higher contrast (relative luminance and contrast of WCAG 2.2)."""
-    luminance = _luminance(background)
-    contrast_white, contrast_black = 1.05 / (luminance + 0.05), (luminance + 0.05) / (_luminance(BLACK) + 0.05)
-    return WHITE if contrast_white >= contrast_black else BLACK
-
-
-def _luminance(color: Color) -> float:
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in np.array(color) / 255]
-    return float(np.dot((0.2126, 0.7152, 0.0722), linear))
 
 
 def _style(width: int, height: int, detections: Detections) -> _Style:
@@ -173,20 +133,14 @@ def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[
     return [image[max(0, y) : max(0, y_stop), max(0, x) : max(0, x_stop)] for x, y, x_stop, y_stop in rectangles]
 
 
-def _numbers(detections: Detections, track_ids: NDArray[np.int64] | None, *, show_scores: bool) -> list[str]:
-    """Text after each class name, track ID and score: ` #7 0.91`."""
-    tracks = np.zeros(len(detections), np.int64) if track_ids is None else track_ids
-    return [
-        (f" #{track}" if track else "") + (f" {score:.2f}" if show_scores else "")
-        for track, score in zip(tracks.tolist(), detections.scores.tolist(), strict=True)
-    ]
-
-
 def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) -> _Tag:
+    """numbers: after the class name, track ID and score: ` #7 0.91`."""
     text = class_names[label]
-    font = _font_for(text, style.letters)
-    if font is None:
-        text, font = f"class {label}", _own_font(style.letters)
+    name = _font_name(text)
+    if name is None:
+        text, name = f"class {label}", OWN_FONT
+    font = _font(name, style.letters)
+    assert font is not None  # as _font_name has found
     # Rendered in two parts for the cache: there are few names and few numbers, but many pairs.
     ink = np.hstack([_lettering(text, font), _lettering(numbers, font)])
     height, width = ink.shape
@@ -221,11 +175,16 @@ def place_tags(
     edges = np.array(boxes, np.float64).reshape(-1, 4)
     taken: list[Rectangle] = []
     places: list[Rectangle | None] = []
-    for row, size_wh in enumerate(sizes_wh):
-        options = _free(_places(boxes[row], size_wh, image_wh), taken)
-        options = options or _free(_all_places(boxes[row], size_wh, image_wh), taken)[:1]
+    for row, (width, height) in enumerate(sizes_wh):
+        left, top, right, bottom = boxes[row]
+        # Preferred first: above the box, below it, inside it; left- and right-aligned.
+        usual = (top - height, bottom, top, bottom - height), (left, right - width)
+        options = _free(_places(*usual, (width, height), image_wh), taken)
+        if not options:  # a grid of tags from above the box to below it, and from its left to its right
+            grid = range(top - height, bottom + 1, height), range(left - width, right + 1, width)
+            options = _free(_places(*grid, (width, height), image_wh), taken)[:1]
         others = np.delete(edges, row, axis=0)
-        less_usual = np.arange(len(options)) * 0.05 * size_wh[0] * size_wh[1]
+        less_usual = np.arange(len(options)) * 0.05 * width * height
         costs = _hidden(np.array(options, np.float64).reshape(-1, 4), others) + less_usual
         best = options[int(np.argmin(costs))] if options else None
         places.append(best)
@@ -239,28 +198,16 @@ def _free(options: list[Rectangle], taken: Sequence[Rectangle]) -> list[Rectangl
     return [option for option, area in zip(options, hidden.tolist(), strict=True) if area == 0]
 
 
-def _places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int]) -> list[Rectangle]:
-    """Candidate places of a tag, preferred first: above the box, below it, inside it; left- and right-aligned."""
-    left, top, right, bottom = box
+def _places(
+    rows: Iterable[int], columns: Sequence[int], size_wh: tuple[int, int], image_wh: tuple[int, int]
+) -> list[Rectangle]:
+    """The places with their tops in these rows, left edges in these columns, shifted into the image; a tag that is too
+    large starts at the left or top edge."""
     width, height = size_wh
-    rows = (top - height, bottom, top, bottom - height)
-    columns = (left, right - width)
-    return [_inside((x, y, x + width, y + height), image_wh) for y in rows for x in columns]
-
-
-def _all_places(box: Rectangle, size_wh: tuple[int, int], image_wh: tuple[int, int]) -> list[Rectangle]:
-    """The places in a grid of tags from above the box to below it, and from its left to its right; top left first."""
-    left, top, right, bottom = box
-    width, height = size_wh
-    rows, columns = range(top - height, bottom + 1, height), range(left - width, right + 1, width)
-    return [_inside((x, y, x + width, y + height), image_wh) for y in rows for x in columns]
-
-
-def _inside(place: Rectangle, image_wh: tuple[int, int]) -> Rectangle:
-    """The rectangle shifted into the image; one that is too large starts at the left or top edge."""
-    left = max(0, min(place[0], image_wh[0] - (place[2] - place[0])))
-    top = max(0, min(place[1], image_wh[1] - (place[3] - place[1])))
-    return left, top, left + place[2] - place[0], top + place[3] - place[1]
+    corners = (
+        (max(0, min(x, image_wh[0] - width)), max(0, min(y, image_wh[1] - height))) for y in rows for x in columns
+    )
+    return [(x, y, x + width, y + height) for x, y in corners]
 
 
 def _hidden(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -270,43 +217,30 @@ def _hidden(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray
     return np.asarray(np.prod(np.maximum(bottom_right - top_left, 0), axis=2).sum(axis=1))
 
 
-def _font_for(text: str, size: int) -> Font | None:
-    """The first font that has all letters of the text; None: no font has."""
-    name = _font_name(text)
-    if name is None:
-        return None
-    return _named_font(name, size) if name else _own_font(size)
-
-
 @cache
 def _font_name(text: str) -> str | None:
-    """ "" for Pillow's own font, the file name of another font, or None when no font has all the letters."""
-    for name in ("", *WIDE_FONTS):
-        font = _named_font(name, 16) if name else _own_font(16)
+    """The first font that has all letters of the text; None: no font has."""
+    for name in (OWN_FONT, *WIDE_FONTS):
+        font = _font(name, 16)
         if font is not None and _has_letters(font, text):
             return name
     return None
 
 
 @cache
-def _own_font(size: int) -> Font:
-    return ImageFont.load_default(size)
-
-
-@cache
-def _named_font(name: str, size: int) -> Font | None:
+def _font(name: str, size: int) -> Font | None:
     try:
-        return ImageFont.truetype(name, size)
+        return ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
     except OSError:
         return None
 
 
 def _has_letters(font: Font, text: str) -> bool:
     """A font draws a missing letter as its replacement glyph, which U+FFFE, never a letter, also yields."""
-    replacement = _image_of(font, "\ufffe")
-    return all(letter.isspace() or _image_of(font, letter) != replacement for letter in set(text))
 
+    def image_of(letter: str) -> tuple[tuple[int, int], bytes]:
+        mask = font.getmask(letter)
+        return mask.size, bytes(mask)
 
-def _image_of(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
-    mask = font.getmask(letter)
-    return mask.size, bytes(mask)
+    replacement = image_of("\ufffe")
+    return all(letter.isspace() or image_of(letter) != replacement for letter in set(text))

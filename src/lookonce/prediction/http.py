@@ -55,7 +55,6 @@ class HttpResponse:
             response.close()
 
     def read(self) -> bytes:
-        """The whole body."""
         return _whole(self._response, self._name)
 
     def images(self) -> Iterator[tuple[Fraction, bytes]]:

@@ -58,7 +58,6 @@ class Manifest(ABC):
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a file of this name is a manifest."""
     path = PurePosixPath(name)
     return path.suffix.lower() in {LIST_SUFFIX, PARQUET_SUFFIX} or path.name in {INDEX, INVENTORY}
 
@@ -66,7 +65,7 @@ def is_manifest(name: str) -> bool:
 def open_manifest(source: str) -> Manifest:
     """The manifest at a path or an address, from where it is downloaded. DataError if it is none, or has no rows."""
     if not is_manifest(source) or not (is_remote(source) or Path(source).is_file()):
-        raise DataError(f"{source}: is not a manifest; {EXPECTED}", path=source)
+        raise DataError.at(source, f"is not a manifest; {EXPECTED}")
     base = source.rpartition("/")[0] if is_remote(source) else str(Path(source).parent)
     kind = KINDS.get(PurePosixPath(source).suffix.lower(), _Inventory)
     if PurePosixPath(source).name == INDEX:
@@ -74,7 +73,7 @@ def open_manifest(source: str) -> Manifest:
     else:
         manifest = kind(local_file(source), base)
     if not manifest.num_rows:
-        raise DataError(f"{source}: is empty; expected the path of an image per row", path=source)
+        raise DataError.at(source, "is empty; expected the path of an image per row")
     return manifest
 
 
@@ -89,9 +88,8 @@ class _List(Manifest):
                 try:
                     yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{self.path}: not UTF-8 text ({error}); expected one image path per line", path=self.path
-                    ) from error
+                    problem = f"not UTF-8 text ({error}); expected one image path per line"
+                    raise DataError.at(self.path, problem) from error
 
 
 class _Parquet(Manifest):
@@ -114,11 +112,9 @@ class _Parquet(Manifest):
     def rows(self, start: int, stop: int) -> Iterator[Row]:
         column = self._texts[0] if len(self._texts) == 1 else next(filter(self._texts.__contains__, COLUMNS), None)
         if column is None:
-            raise DataError(
-                f"{self.path}: columns of text: {', '.join(self._texts) or 'none'}; expected one, or one of the name "
-                f"{', '.join(COLUMNS)}",
-                path=self.path,
-            )
+            known = ", ".join(self._texts) or "none"
+            expected = f"expected one, or one of the name {', '.join(COLUMNS)}"
+            raise DataError.at(self.path, f"columns of text: {known}; {expected}")
         for number, values in self.values([column], start, stop):
             yield number, str(values[column] or "")
 
@@ -148,25 +144,22 @@ class _Inventory(Manifest):
         super().__init__(path, base)
         try:
             content = parse_json(read_regular_file(path))
-            self._bucket, self._format, schema = (
-                str(content[name]) for name in ("sourceBucket", "fileFormat", "fileSchema")
-            )
+            names = ("sourceBucket", "fileFormat", "fileSchema")
+            self._bucket, self._format, schema = (str(content[name]) for name in names)
             bucket = str(content["destinationBucket"]).removeprefix("arn:aws:s3:::")
             keys = [str(file["key"]) for file in content["files"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: cannot be read as an S3 Inventory ({error!r}); {EXPECTED}", path=path) from error
+            raise DataError.at(path, f"cannot be read as an S3 Inventory ({error!r}); {EXPECTED}") from error
         if self._format not in {"CSV", "Parquet"}:
-            raise DataError(
-                f"{path}: fileFormat {self._format}; expected CSV or Parquet", path=path, value=self._format
-            )
+            problem = f"fileFormat {self._format}; expected CSV or Parquet"
+            raise DataError.at(path, problem, value=self._format)
         self._columns = [_plain(name) for name in schema.split(",")]
-        self._files = [self._found(key, bucket) for key in keys]
-
-    def _found(self, key: str, bucket: str) -> Path:
-        """A file of the inventory: beside the manifest, where S3 puts it relative to the manifest, or downloaded."""
-        name = PurePosixPath(key).name
-        near = (self.path.parent / name, self.path.parent.parent / "data" / name)
-        return next((path for path in near if path.is_file()), None) or local_file(f"s3://{bucket}/{key}")
+        self._files = []
+        for key in keys:  # beside the manifest, where S3 puts it relative to the manifest, or downloaded
+            name = PurePosixPath(key).name
+            near = (path.parent / name, path.parent.parent / "data" / name)
+            found = next((file for file in near if file.is_file()), None)
+            self._files.append(found or local_file(f"s3://{bucket}/{key}"))
 
     @cached_property
     def num_rows(self) -> int:
@@ -183,7 +176,9 @@ class _Inventory(Manifest):
             here = range(max(start - before, 0), min(stop - before, size))
             values = self._of_csv if self._format == "CSV" else self._of_parquet
             for number, row in values(file, here.start, here.stop) if here else ():
-                if _is_image(row):
+                is_old, is_deleted = (str(row.get(name)).lower() for name in ("islatest", "isdeletemarker"))
+                is_gone = is_old == "false" or is_deleted == "true"
+                if not is_gone and PurePosixPath(row["key"]).suffix.lower() in IMAGE_SUFFIXES:
                     yield before + number, f"s3://{row.get('bucket') or self._bucket}/{row['key']}"
             before += size
 
@@ -227,12 +222,6 @@ def _plain(column: str) -> str:
     return column.strip().replace("_", "").lower()
 
 
-def _is_image(row: Mapping[str, Any]) -> bool:
-    """Whether a row of an inventory is an image that is there."""
-    is_gone = str(row.get("islatest")).lower() == "false" or str(row.get("isdeletemarker")).lower() == "true"
-    return not is_gone and PurePosixPath(row["key"]).suffix.lower() in IMAGE_SUFFIXES
-
-
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     """The lines that are not blank."""
     return (line for line in file if not line.isspace())
@@ -257,4 +246,4 @@ def _errors_explained(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: Arrow's, and text that is not UTF-8
-        raise DataError(f"{path}: cannot be read: {error}; copy it again", path=path) from error
+        raise DataError.at(path, f"cannot be read: {error}; copy it again") from error

@@ -11,7 +11,7 @@ write the same bytes.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -42,9 +42,7 @@ class Part:
         total = int(match[2]) if match else 0
         numbers = range(1, total + 1) if match and match[1] == "all" else [int(match[1]) if match else 0]
         if not numbers or not 1 <= numbers[0] <= total:
-            raise SettingsError(
-                f"part: {text!r}; expected K/N, such as 3/100, with K from 1 to N; or all/N", setting="part", value=text
-            )
+            raise SettingsError.of("part", text, "expected K/N, such as 3/100, with K from 1 to N; or all/N")
         return [cls(number=number, total=total) for number in numbers]
 
     def rows(self, num_rows: int) -> range:
@@ -94,11 +92,8 @@ class PartResult:
 
     def is_there(self) -> SettingsError:
         """The error for a part that was begun before."""
-        return SettingsError(
-            f"output: {self._folder} has results of part {self._part}; add --resume, or name another output",
-            setting="output",
-            value=str(self._folder),
-        )
+        problem = f"has results of part {self._part}; add --resume, or name another output"
+        return SettingsError.of("output", str(self._folder), problem)
 
     def write(self, chunk: int, text: str) -> None:
         """The lines of one chunk, which have line ends."""
@@ -120,15 +115,29 @@ class PartResult:
     def _joined(self, rows: range, num_chunks: int) -> dict[str, Any]:
         names = self._names()
         if len(names) < num_chunks:
-            place = f"{self._folder}/{self._chunks}"
-            raise StorageError(
-                f"{place}: {len(names)} of {num_chunks} chunks; run the same command again, with --resume", path=place
-            )
-        total = _Total()
-        chunks = (total.add(self._read(names[chunk])) for chunk in sorted(names))
-        self._folder.write_pieces(f"{self.name}.jsonl", chunks)
+            problem = f"{len(names)} of {num_chunks} chunks; run the same command again, with --resume"
+            raise StorageError.at(f"{self._folder}/{self._chunks}", problem)
+        digest, counts = hashlib.sha256(), Counter({"bytes": 0, "images": 0, "failed": 0, "detections": 0})
+
+        def chunks() -> Iterator[bytes]:
+            for chunk in sorted(names):
+                place = f"{self._chunks}/{names[chunk]}"
+                content = self._folder.read(place)
+                if hashlib.sha256(content).hexdigest()[:16] != place[-22:-6]:
+                    self._folder.remove(place)
+                    problem = "its SHA-256 differs from that in its name, so it was removed"
+                    again = "run the same command again, with --resume"
+                    raise StorageError(f"{self._folder}/{place}: {problem}; {again}", path=names[chunk])
+                digest.update(content)
+                counts["bytes"] += len(content)
+                for row in map(parse_json, content.splitlines()):
+                    counts["failed" if "error" in row else "images"] += 1
+                    counts["detections"] += len(row.get("detections", ()))
+                yield content
+
+        self._folder.write_pieces(f"{self.name}.jsonl", chunks())
         shown = {"part": str(self._part), "rows": [rows.start + 1, rows.stop]}
-        record = {**shown, **total.as_json(), "made_with": self._made_with}
+        record = {**shown, "sha256": digest.hexdigest(), **counts, "made_with": self._made_with}
         self._folder.write(f"{self.name}.json", to_json(record, indent=1) + "\n")
         self.clean()
         return record
@@ -143,45 +152,11 @@ class PartResult:
         matches = [match for name in self._folder.names(self._chunks) if (match := _CHUNK.fullmatch(name))]
         return {int(match[1]): match[0] for match in matches}
 
-    def _read(self, name: str) -> bytes:
-        content = self._folder.read(f"{self._chunks}/{name}")
-        if hashlib.sha256(content).hexdigest()[:16] != name[-22:-6]:
-            self._folder.remove(f"{self._chunks}/{name}")
-            raise StorageError(
-                f"{self._folder}/{self._chunks}/{name}: its SHA-256 differs from that in its name, so it was removed; "
-                "run the same command again, with --resume",
-                path=name,
-            )
-        return content
-
     def _json(self, name: str) -> Any:
         return None if self._folder.size(name) is None else parse_json(self._folder.read(name))
 
     def _require_same(self, found: Mapping[str, Any]) -> None:
         for name, value in self._made_with.items():
             if found.get(name) != value:
-                raise SettingsError(
-                    f"{name}: {value}; expected {found.get(name)}, with which part {self._part} in {self._folder} was "
-                    "made; name another output",
-                    setting=name,
-                    value=value,
-                )
-
-
-class _Total:
-    """Digest and numbers of the chunks that pass through `add`."""
-
-    def __init__(self) -> None:
-        self._digest, self._counts = hashlib.sha256(), Counter({"bytes": 0, "images": 0, "failed": 0, "detections": 0})
-
-    def add(self, content: bytes) -> bytes:
-        self._digest.update(content)
-        self._counts["bytes"] += len(content)
-        for line in content.splitlines():
-            row = parse_json(line)
-            self._counts["failed" if "error" in row else "images"] += 1
-            self._counts["detections"] += len(row.get("detections", ()))
-        return content
-
-    def as_json(self) -> dict[str, Any]:
-        return {"sha256": self._digest.hexdigest(), **self._counts}
+                made = f"with which part {self._part} in {self._folder} was made"
+                raise SettingsError.of(name, value, f"expected {found.get(name)}, {made}; name another output")

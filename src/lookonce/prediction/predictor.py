@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import DataError
-from lookonce.ordered import ordered_map
+from lookonce.ordered import in_batches, ordered_map
 from lookonce.prediction.sources import NUM_READERS, ImageSource
 
 # Batches in the detector at once: the first images of the next batch run beside the last of the current one.
@@ -65,7 +64,7 @@ def predict(
         ThreadPoolExecutor(NUM_RUNNERS, "lookonce-detect") as runners,
     ):
         images = _readable(ordered_map(readers, _read, sources, ahead=readers_ahead), on_unreadable)
-        batches = _batches(images, 1 if live else batch_size)
+        batches = in_batches(images, 1 if live else batch_size)
         size = batch_size if pad else 1
         for batch in ordered_map(runners, lambda batch: _detect(detector, batch, size), batches, ahead=batches_ahead):
             yield from batch
@@ -88,13 +87,6 @@ def _readable(
             raise outcome
         else:
             on_unreadable(source, outcome)
-
-
-def _batches(
-    images: Iterator[tuple[ImageSource, ImageArray]], batch_size: int
-) -> Iterator[list[tuple[ImageSource, ImageArray]]]:
-    while batch := list(islice(images, batch_size)):
-        yield batch
 
 
 def _detect(detector: Detects, batch: list[tuple[ImageSource, ImageArray]], size: int) -> list[Prediction]:

@@ -81,7 +81,8 @@ class Renderer:
     def _crop(self, one: Prediction) -> None:
         for number, (crop, label) in enumerate(crops_of(one.image, one.detections), start=1):
             place = one.source.place
-            name = place.with_name(f"{place.stem}-{number}{_suffix(place)}")
+            suffix = place.suffix if place.suffix.lower() in DRAWN_SUFFIXES else ".jpg"
+            name = place.with_name(f"{place.stem}-{number}{suffix}")
             _write(self._folder / CROPS / folder_name(self._record.class_names, label) / name, crop)
 
 
@@ -101,11 +102,8 @@ def require_untouched(media: Media, folder: Path) -> None:
     originals = {entry.path.resolve() for entry in media.known if entry.path is not None}
     for entry in media.known:
         if drawing_path(entry, folder).resolve() in originals:
-            raise SettingsError(
-                f"output {folder}: the annotated copy would replace the original {entry.name}; choose another folder",
-                setting="output",
-                value=folder,
-            )
+            problem = f"the annotated copy would replace the original {entry.name}; choose another folder"
+            raise SettingsError.of("output", folder, problem)
 
 
 def crops_of(image: ImageArray, found: Detections) -> Iterator[tuple[ImageArray, int]]:
@@ -123,16 +121,12 @@ def folder_name(class_names: tuple[str, ...], label: int) -> str:
     return re.sub(r"[^\w.-]+", "_", class_names[label]).strip("._") or f"class {label}"
 
 
-def encode(image: ImageArray, suffix: str) -> bytes:
-    """(H, W, 3) uint8 RGB -> the bytes of an image file in the format of the suffix."""
+def encode(image: ImageArray, suffix: str, quality: int = JPEG_QUALITY) -> bytes:
+    """(H, W, 3) uint8 RGB -> the bytes of an image file in the format of the suffix; quality: of JPEG."""
     # Not cv2.imwrite: it fails for some non-ASCII paths, and reports no reason.
-    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     return content.tobytes()
-
-
-def _suffix(place: Path) -> str:
-    return place.suffix if place.suffix.lower() in DRAWN_SUFFIXES else ".jpg"
 
 
 def _write(path: Path, image: ImageArray) -> None:

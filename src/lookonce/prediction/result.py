@@ -57,7 +57,6 @@ class PredictedImage:
 
     @property
     def names(self) -> list[str]:
-        """The class name of each of the N detections."""
         return [self.class_names[label] for label in self.labels]
 
     @property
@@ -67,11 +66,9 @@ class PredictedImage:
             raise DataError(f"{self.name}: its pixels were not kept; use stream() for the frames of a video")
         image = self.source.read()
         if image.shape[1::-1] != self.size_wh:
-            raise DataError.at(
-                self.name,
-                f"is {image.shape[1]}x{image.shape[0]} pixels; expected {self.size_wh[0]}x{self.size_wh[1]}: the file "
-                "has changed since; predict it again",
-            )
+            found, expected = f"{image.shape[1]}x{image.shape[0]}", f"{self.size_wh[0]}x{self.size_wh[1]}"
+            problem = f"is {found} pixels; expected {expected}: the file has changed since; predict it again"
+            raise DataError.at(self.name, problem)
         return image
 
     def plot(self) -> NDArray[np.uint8]:
@@ -92,11 +89,10 @@ class PredictedImage:
         """The image's entry in detections.json; boxes are left, top, right, bottom in pixels."""
         width, height = self.size_wh
         of_clip = {} if self.frame is None else {"frame": self.frame, "seconds": round(self.seconds or 0.0, 6)}
+        labels, scores, boxes = (values.tolist() for values in (self.labels, self.scores, self.boxes_xyxy))
         rows = [
             {"class": name, "label": label, "score": score, "box_xyxy": box}
-            for name, label, score, box in zip(
-                self.names, self.labels.tolist(), self.scores.tolist(), self.boxes_xyxy.tolist(), strict=True
-            )
+            for name, label, score, box in zip(self.names, labels, scores, boxes, strict=True)
         ]
         if self.track_ids is not None:
             for row, track in zip(rows, self.track_ids.tolist(), strict=True):

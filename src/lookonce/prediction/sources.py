@@ -4,7 +4,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -26,7 +26,7 @@ from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.camera import LatestFrame, camera_frames, reconnecting, screen_frames
 from lookonce.prediction.http import HTTP, fetch, is_url, open_url, without_password
 from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
-from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header
+from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header, refuse
 from lookonce.remote.local_copy import CACHE
 from lookonce.remote.objects import Entry, Location, ObjectStore, UnreadableObject, is_remote
 from lookonce.remote.stage_in import cache_name, require_entries, stage_in
@@ -37,6 +37,7 @@ from lookonce.storage import require_regular_file
 NUM_READERS = 2  # threads that read images
 LONGEST_NAME = 60  # characters of an image's name in the name of its results
 SCREEN = "screen"
+NO_IMAGES = f"holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
 EXPECTED = "expected an image, a video, a folder, a pattern, a .txt list, a camera index, a URL, s3://, screen, or -"
 
 
@@ -105,7 +106,6 @@ class Media:
 
     @property
     def clips(self) -> list[Clip]:
-        """The clips among the known entries."""
         return [entry for entry in self.known if isinstance(entry, Clip)]
 
     @property
@@ -150,13 +150,17 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     if text == "-":
         return Media(entries=_in_stream(sys.stdin.buffer), total=None)
     if is_manifest(text) and (is_remote(text) or _has_addresses(Path(text))):
-        return _of_manifest(open_manifest(text))
+        manifest = open_manifest(text)
+        return Media(entries=_Rows(manifest), total=manifest.num_rows, num_readers=NUM_FETCHERS)
     if is_remote(text):
         return _in_store(text, as_files=as_files)
     if is_url(text):
         return _at_url(text, reconnect)
-    if not Path(text).exists() and (text == SCREEN or (text.isdecimal() and text.isascii())):
-        return _clip_alone(_live_clip(text, reconnect))
+    is_here = Path(text).exists()
+    if text == SCREEN and not is_here:
+        return _live(SCREEN, SCREEN, screen_frames)
+    if text.isdecimal() and text.isascii() and not is_here:
+        return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)), reconnect)
     paths, folder = _paths(text, follow_links)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
     return _media_of([_entry(path, place) for path, place in zip(paths, places, strict=True)])
@@ -167,9 +171,7 @@ def find_images(source: str | Path) -> list[ImageSource]:
     entries = [entry for entry in find_media(source, follow_links=True).entries if isinstance(entry, ImageSource)]
     found = [entry for entry in entries if entry.pixels is None]
     if not found:
-        raise DataError(
-            f"{source}: holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}", path=source
-        )
+        raise DataError.at(source, f"holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
 
 
@@ -188,7 +190,7 @@ def _in_store(address: str, *, as_files: bool) -> Media:
     is_one = listed[0].location == location
     chosen = listed if is_one else [one for one in listed if _is_shown(one.name)]
     if not chosen:
-        raise _no_images(address)
+        raise DataError.at(address, NO_IMAGES)
     chosen.sort(key=lambda one: Path(one.name))
     files = [one for one in chosen if as_files or Path(one.name).suffix.lower() in VIDEO_SUFFIXES]
     names, folder = {one.name for one in files}, CACHE / cache_name(location)
@@ -214,14 +216,14 @@ def _has_addresses(path: Path) -> bool:
     return any(is_remote(row) or is_url(row) for _, row in manifest.rows(0, manifest.num_rows))
 
 
-def _of_manifest(manifest: Manifest) -> Media:
-    class Rows:
-        """Iterates over the images, each time from the first row."""
+@dataclass(frozen=True)
+class _Rows:
+    """Iterates over the images of a manifest, each time from the first row."""
 
-        def __iter__(self) -> Iterator[ImageSource]:
-            return images_of(manifest, range(manifest.num_rows))
+    manifest: Manifest
 
-    return Media(entries=Rows(), total=manifest.num_rows, num_readers=NUM_FETCHERS)
+    def __iter__(self) -> Iterator[ImageSource]:
+        return images_of(self.manifest, range(self.manifest.num_rows))
 
 
 def images_of(manifest: Manifest, rows: range) -> Iterator[ImageSource]:
@@ -274,41 +276,23 @@ def _paths(text: str, follow_links: bool) -> tuple[list[Path], Path | None]:
     """The files, and the folder to which their places are relative."""
     path = Path(text)
     if path.is_dir():
-        found = _in_folder(path)
+        found = sorted(path / file for file in Listing(path).with_suffix(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+        if not found:
+            raise DataError.at(path, NO_IMAGES)
         if not follow_links:
             report_links(found, path, RaiseOnError(path))
         return found, path
     if path.suffix.lower() == LIST_SUFFIX and path.is_file():
-        return _in_list(path), None
+        manifest = open_manifest(text)
+        return [_beside(path.parent, Path(row)) for _, row in manifest.rows(0, manifest.num_rows)], None
     if path.exists():
         return [path], None
-    if glob.has_magic(text):
-        return _fitting(text), None
-    raise DataError(f"{text}: no such file or folder; {EXPECTED}", path=text)
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    found = sorted(folder / file for file in Listing(folder).with_suffix(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+    if not glob.has_magic(text):
+        raise DataError.at(text, f"no such file or folder; {EXPECTED}")
+    found = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not found:
-        raise _no_images(folder)
-    return found
-
-
-def _no_images(place: str | Path) -> DataError:
-    suffixes = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-    return DataError(f"{place}: holds no images; expected files ending in {suffixes}", path=place)
-
-
-def _fitting(pattern: str) -> list[Path]:
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207
-    if not found:
-        raise DataError(f"{pattern}: no file matches this pattern", path=pattern)
-    return found
-
-
-def _in_list(listing: Path) -> list[Path]:
-    manifest = open_manifest(str(listing))
-    return [_beside(listing.parent, Path(row)) for _, row in manifest.rows(0, manifest.num_rows)]
+        raise DataError.at(text, "no file matches this pattern")
+    return found, None
 
 
 def _beside(folder: Path, path: Path) -> Path:
@@ -335,30 +319,22 @@ def _entry(path: Path, place: Path) -> ImageSource | Clip:
         return ImageSource(name=name, place=place, path=path)
     try:
         require_regular_file(path)
-        header = read_header(name, name)
-    except OSError as error:
-        return _unreadable(name, place, DataError(f"{name}: {error.strerror}", path=name))
-    except MissingExtra as error:
-        return _unreadable(name, place, DataError(f"{name}: {error}", path=name))
-    except DataError as error:
-        return _unreadable(name, place, error)
-    return Clip(
-        name=name,
-        place=place,
-        path=path,
-        frames=partial(read_frames, name, name),
-        num_frames=header.num_frames,
-        frame_rate=header.frame_rate,
-    )
+        return _clip(name, place, name, path)
+    except (OSError, MissingExtra, DataError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return _unreadable(name, place, error if isinstance(error, DataError) else DataError.at(name, str(reason)))
+
+
+def _clip(name: str, place: Path, address: str, path: Path | None = None) -> Clip:
+    """The video at a path or URL. DataError if its header cannot be read."""
+    header, frames = read_header(address, name), partial(read_frames, address, name)
+    rate, count = header.frame_rate, header.num_frames
+    return Clip(name=name, place=place, path=path, frames=frames, num_frames=count, frame_rate=rate)
 
 
 def _unreadable(name: str, place: Path, error: DataError) -> ImageSource:
     """A source whose read() raises `error`, so that it is reported in order, like a damaged image."""
-
-    def refuse() -> NDArray[np.uint8]:
-        raise error
-
-    return ImageSource(name=name, place=place, pixels=refuse)
+    return ImageSource(name=name, place=place, pixels=partial(refuse, error))
 
 
 def _frames_of(clip: Clip) -> Iterator[ImageSource]:
@@ -376,21 +352,12 @@ def _frames_of(clip: Clip) -> Iterator[ImageSource]:
         yield _unreadable(clip.name, clip.place, error)
 
 
-def _live_clip(text: str, reconnect: int) -> Clip:
-    if text == SCREEN:
-        return _live(SCREEN, SCREEN, screen_frames)
-    return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)), reconnect)
-
-
-def _live(name: str, place: str, frames: Callable[[], Generator[Frame]], reconnect: int = 0) -> Clip:
+def _live(name: str, place: str, frames: Callable[[], Iterable[Frame]], reconnect: int = 0) -> Media:
     def latest() -> LatestFrame:
         return LatestFrame(reconnecting(frames, name, reconnect))
 
-    return Clip(name=name, place=Path(f"{place}.mp4"), frames=latest, live=True)
-
-
-def _clip_alone(clip: Clip) -> Media:
-    return Media(entries=(clip,), total=clip.num_frames, live=clip.live)
+    clip = Clip(name=name, place=Path(f"{place}.mp4"), frames=latest, live=True)
+    return Media(entries=(clip,), total=None, live=True)
 
 
 def _in_stream(stream: BinaryIO) -> Iterator[ImageSource]:
@@ -406,27 +373,17 @@ def _at_url(url: str, reconnect: int) -> Media:
     place = Path(re.sub(r"[^\w.-]+", "-", name.partition("://")[2]).strip("-.") or "stream")
     response = open_url(url)
     if response is None or response.kind == "video":
-        header = read_header(url, name)
-        frames = partial(read_frames, url, name)
-        if header.num_frames is None:
-            return _clip_alone(_live(name, str(place), frames, reconnect))
-        clip = Clip(
-            name=name,
-            place=place,
-            frames=frames,
-            num_frames=header.num_frames,
-            frame_rate=header.frame_rate,
-        )
-        return _clip_alone(clip)
+        clip = _clip(name, place, url)
+        if clip.num_frames is None:
+            return _live(name, str(place), clip.frames, reconnect)
+        return Media(entries=(clip,), total=clip.num_frames)
     if response.kind == "image":
-        content = response.read()
-        return Media(entries=[ImageSource(name=name, place=place, content=content)], total=1)
-
+        return Media(entries=[ImageSource(name=name, place=place, content=response.read())], total=1)
     responses = iter([response])
 
-    def motion_jpeg() -> Generator[Frame]:
+    def motion_jpeg() -> Iterator[Frame]:
         connected = next(responses, None) or open_url(url)
         for seconds, content in connected.images() if connected else ():
             yield Frame(seconds=seconds, pixels=partial(read_streamed, content, name))
 
-    return _clip_alone(_live(name, str(place), motion_jpeg, reconnect))
+    return _live(name, str(place), motion_jpeg, reconnect)

@@ -6,7 +6,7 @@ joined, unless a kept box covers them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +68,11 @@ class TiledDetector:
         for start in range(0, len(windows), TILES_AT_ONCE):
             some = windows[start : start + TILES_AT_ONCE]
             parts = self.detector.detect([image[top:bottom, left:right] for left, top, right, bottom in some])
-            found += [
-                _in_image(part, window, (width, height), self.tile) for part, window in zip(parts, some, strict=True)
-            ]
-        found[0] = _larger_than(found[0], self.tile * self.overlap)
+            pairs = zip(parts, some, strict=True)
+            found += [_in_image(part, window, (width, height), self.tile) for part, window in pairs]
+        wh = found[0].detections.boxes_xyxy[:, 2:] - found[0].detections.boxes_xyxy[:, :2]
+        large = wh.max(axis=1) > self.tile * self.overlap  # of the whole image
+        found[0] = _Found(detections=found[0].detections.select(large), cut=found[0].cut[large])
         return merge(found, self.iou_threshold, self.max_detections, agnostic=self.agnostic)
 
 
@@ -96,15 +97,7 @@ def _in_image(found: Detections, window: Window, image_wh: tuple[int, int], tile
     boxes_xyxy = found.boxes_xyxy + np.array([left, top, left, top], np.float32)
     inner = np.array([left > 0, top > 0, right < image_wh[0], bottom < image_wh[1]])
     near = np.abs(boxes_xyxy - np.array(window, np.float32)) <= max(1.0, CUT_PIXELS * tile)
-    moved = Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels)
-    return _Found(detections=moved, cut=near & inner)
-
-
-def _larger_than(found: _Found, side: float) -> _Found:
-    """The boxes whose longer side exceeds `side` pixels."""
-    wh = found.detections.boxes_xyxy[:, 2:] - found.detections.boxes_xyxy[:, :2]
-    large = wh.max(axis=1) > side
-    return _Found(detections=found.detections.select(large), cut=found.cut[large])
+    return _Found(detections=replace(found, boxes_xyxy=boxes_xyxy), cut=near & inner)
 
 
 def merge(found: Sequence[_Found], iou_threshold: float, max_detections: int, *, agnostic: bool = False) -> Detections:
@@ -151,33 +144,24 @@ class _Kept:
         if (duplicates | covers).any():
             return
         for row in np.flatnonzero(same_class & (overlaps > 0)).tolist():
-            other = self._box(row)
+            columns = (self.boxes_xyxy, self.scores, self.labels, self.cut)
+            xyxy, score, label, cut = (column[row].copy() for column in columns)
+            other = _Box(xyxy=xyxy, score=score, label=label, cut=cut)
             if _across_a_seam(box, other):
-                self._remove(row)
+                self.count -= 1
+                for column in columns:
+                    column[row : self.count] = column[row + 1 : self.count + 1]
                 self.take(_joined(box, other))  # recursion: the joined box may join a third part
                 return
-        self._add(box)
+        row, self.count = self.count, self.count + 1
+        self.boxes_xyxy[row], self.scores[row] = box.xyxy, box.score
+        self.labels[row], self.cut[row] = box.label, box.cut
 
     def _overlaps(self, box: _Box) -> Floats:
         """(count,) intersection area with each kept box, in pixels."""
         kept = self.boxes_xyxy[: self.count]
         wh = np.minimum(box.xyxy[2:], kept[:, 2:]) - np.maximum(box.xyxy[:2], kept[:, :2])
         return np.asarray(np.prod(np.maximum(wh, 0), axis=1))
-
-    def _box(self, row: int) -> _Box:
-        return _Box(
-            xyxy=self.boxes_xyxy[row].copy(), score=self.scores[row], label=self.labels[row], cut=self.cut[row].copy()
-        )
-
-    def _add(self, box: _Box) -> None:
-        row, self.count = self.count, self.count + 1
-        self.boxes_xyxy[row], self.scores[row] = box.xyxy, box.score
-        self.labels[row], self.cut[row] = box.label, box.cut
-
-    def _remove(self, row: int) -> None:
-        self.count -= 1
-        for column in (self.boxes_xyxy, self.scores, self.labels, self.cut):
-            column[row : self.count] = column[row + 1 : self.count + 1]
 
 
 def _joined(box: _Box, other: _Box) -> _Box:

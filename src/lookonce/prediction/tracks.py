@@ -1,7 +1,9 @@
 """Tracks objects across frames with ByteTrack (edgefirst-tracker, the extra `track`)."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -42,8 +44,7 @@ class Tracker:
             update=TRUST_IN_NEWEST,
             lifespan_ns=round(LOST_SECONDS * NANOSECONDS),
         )
-        self._numbers: dict[str, int] = {}  # the library's own track names are random
-        self._count = 0
+        self._numbers: dict[str, int] = defaultdict(count(1).__next__)  # the library's own track names are random
 
     def update(self, found: Detections, seconds: float) -> NDArray[np.int64]:
         """(N,) track ID of each detection, 0: no track. seconds must increase from call to call."""
@@ -54,25 +55,19 @@ class Tracker:
             round(seconds * NANOSECONDS),
         )
         if len(self._numbers) > REMEMBERED:
-            alive = {active.info.uuid for active in self._tracker.get_active_tracks()}
-            self._numbers = {name: number for name, number in self._numbers.items() if name in alive}
-        return np.array([0 if track is None else self._number(track.uuid) for track in tracks], np.int64)
-
-    def _number(self, name: str) -> int:
-        if name not in self._numbers:
-            self._count += 1
-            self._numbers[name] = self._count
-        return self._numbers[name]
+            for name in self._numbers.keys() - {active.info.uuid for active in self._tracker.get_active_tracks()}:
+                del self._numbers[name]
+        return np.array([0 if track is None else self._numbers[track.uuid] for track in tracks], np.int64)
 
 
 def track(predictions: Iterator[Prediction], *, threshold: float) -> Iterator[Prediction]:
     """The predictions with their track_ids. Each clip has its own tracker; images without a clip are treated as
     consecutive frames of one scene."""
     clip: Clip | None = None
-    tracker, count = Tracker(threshold=threshold), 0
+    tracker, number = Tracker(threshold=threshold), 0
     for one in predictions:
         if one.source.clip is not clip:
-            clip, tracker, count = one.source.clip, Tracker(threshold=threshold), 0
-        seconds = float(one.source.seconds) if clip else count * IMAGE_SECONDS
+            clip, tracker, number = one.source.clip, Tracker(threshold=threshold), 0
+        seconds = float(one.source.seconds) if clip else number * IMAGE_SECONDS
         yield replace(one, track_ids=tracker.update(one.detections, seconds))
-        count += 1
+        number += 1

@@ -89,7 +89,7 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
         start, seconds = None, Fraction(-1)
         for frame in _decoded(container, stream, name):
             if isinstance(frame, DataError):
-                yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, frame))
+                yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(refuse, frame))
                 continue
             time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             start = time if start is None else start
@@ -97,15 +97,12 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
             # Some files repeat or omit timestamps; a written video needs increasing ones.
             seconds = given if given > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
-        if Path(address).is_file() and (_ends_early(container, stream) or _segment_ends_early(Path(address))):
+        # The last frame in the file's index lies beyond its end: FFmpeg stops there without an error. PyAV 14 has none.
+        entries: Sequence[Any] = getattr(stream, "index_entries", ())
+        ends_early = len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
+        if Path(address).is_file() and (ends_early or _segment_ends_early(Path(address))):
             short = DataError.at(name, "truncated video: the file is shorter than its header says")
-            yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(_refuse, short))
-
-
-def _ends_early(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the last frame in the file's index lies beyond its end; FFmpeg stops there without an error."""
-    entries: Sequence[Any] = getattr(stream, "index_entries", ())  # PyAV 14 has none
-    return len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
+            yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(refuse, short))
 
 
 def _segment_ends_early(path: Path) -> bool:
@@ -140,9 +137,7 @@ def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Itera
         try:
             packet = next(packets)
             yield from packet.decode()
-        except StopIteration:
-            return
-        except av.error.EOFError:
+        except (StopIteration, av.error.EOFError):
             return
         except av.error.InvalidDataError as error:
             yield DataError.at(name, f"damaged video: {error.strerror}")
@@ -167,7 +162,8 @@ def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStre
         yield container, stream
 
 
-def _refuse(error: DataError) -> ImageArray:
+def refuse(error: DataError) -> ImageArray:
+    """`pixels` of a frame or image that cannot be read."""
     raise error
 
 

@@ -55,8 +55,5 @@ class Window:
 
 
 def _impossible(why: str) -> SettingsError:
-    return SettingsError(
-        f"show: {why}; expected a desktop; leave show out, the annotated images are written to the output folder",
-        setting="show",
-        value=True,
-    )
+    problem = "expected a desktop; leave show out, the annotated images are written to the output folder"
+    return SettingsError(f"show: {why}; {problem}", setting="show", value=True)

@@ -71,13 +71,16 @@ def advise(dataset: Dataset) -> Advice | None:
         return None
     shares = fit_anchors(_sizes(boxes)) / IMAGE_SIZES[-1]
     rows = tuple(_row(dataset, size, shares * size) for size in IMAGE_SIZES)
-    best = _recommended(rows)
+    last = rows[-1]  # the smallest that loses few objects, or few more than the largest size does
+    tiny, crowded = (max(ACCEPTED, lost + WORTH_A_SIZE) for lost in (last.tiny, last.crowded))
+    best = next(row for row in rows if row.tiny <= tiny and row.crowded <= crowded)
+    usual_side = int(np.median(dataset.image_sizes_wh.max(axis=1)))
     return Advice(
         split=dataset.split,
         objects=len(boxes),
         rows=rows,
         image_size=best.image_size,
-        words=tuple(_words(rows, best, _usual_side(dataset))),
+        words=tuple(_words(rows, best, usual_side)),
     )
 
 
@@ -102,23 +105,8 @@ def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64]) -> Siz
     )
 
 
-def _recommended(rows: Sequence[SizeRow]) -> SizeRow:
-    """The smallest size that loses few objects, or few more than the largest size does."""
-    last = rows[-1]
-    return next(
-        row
-        for row in rows
-        if row.tiny <= max(ACCEPTED, last.tiny + WORTH_A_SIZE)
-        and row.crowded <= max(ACCEPTED, last.crowded + WORTH_A_SIZE)
-    )
-
-
-def _usual_side(dataset: Dataset) -> int:
-    """Median of the longer sides of the images, pixels."""
-    return int(np.median(dataset.image_sizes_wh.max(axis=1)))
-
-
 def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[str]:
+    """usual_side: median of the longer sides of the images, pixels."""
     first, last = rows[0], rows[-1]
     yield f"Train with --image-size {best.image_size}."
     if best is not first:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.loader import Batch
+from lookonce.reports.sheets import GAP, arranged
 from lookonce.settings.names import counted
 
 Image = NDArray[np.uint8]
@@ -24,7 +25,6 @@ COLORS: tuple[Color, ...] = (
 UNANSWERED: Color = (255, 0, 0)
 INK: Color = (20, 20, 20)
 PAPER = 255
-GAP = 8
 LEGEND_WIDTH = 330
 LARGEST_ANCHOR = 110  # pixels in the legend
 SMALLEST_SIDE = 480  # images are enlarged to at least this, so that marks fit into the cells
@@ -57,18 +57,12 @@ def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) ->
     """The batch's images with boxes, and a mark for each assigned prediction, connected to the centre of its box."""
     scale = max(1, -(-SMALLEST_SIDE // batch.images.shape[1]))
     images = [draw_image(batch, heads, index, scale) for index in range(len(batch.images))]
-    height, width = images[0].shape[:2]
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
+    grid = arranged(images, columns=columns, cell_width=images[0].shape[1])
     legend = draw_legend(anchor_counts(heads), scale, len(unanswered(batch, heads)))
-    sheet_height = max(rows * (height + GAP) + GAP, len(legend) + 2 * GAP)
-    sheet = np.full((sheet_height, columns * (width + GAP) + 2 * GAP + LEGEND_WIDTH, 3), PAPER, np.uint8)
-    for index, image in enumerate(images):
-        top, left = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
-        sheet[top : top + height, left : left + width] = image
-    left = GAP + columns * (width + GAP)
-    sheet[GAP : GAP + len(legend), left : left + LEGEND_WIDTH] = legend
-    return sheet
+    legend = np.pad(legend, ((GAP, GAP), (0, GAP), (0, 0)), constant_values=PAPER)
+    height = max(len(grid), len(legend))
+    parts = [np.pad(part, ((0, height - len(part)), (0, 0), (0, 0)), constant_values=PAPER) for part in (grid, legend)]
+    return np.concatenate(parts, axis=1)
 
 
 def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> Image:
@@ -148,20 +142,15 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
     top = 26
     for number, (count, height) in enumerate(zip(counts, heights, strict=True)):
         width, tall = (max(round(side * factor), 2) for side in count.anchor_wh)
-        color = COLORS[number % len(COLORS)]
-        middle = top + height // 2
-        left = 2 + (LARGEST_ANCHOR - width) // 2
-        cv2.rectangle(legend, (left, middle - tall // 2), (left + width, middle - tall // 2 + tall), color, -1)
-        cv2.rectangle(legend, (left, middle - tall // 2), (left + width, middle - tall // 2 + tall), INK, 1)
+        color, middle = COLORS[number % len(COLORS)], top + height // 2
+        corner = 2 + (LARGEST_ANCHOR - width) // 2, middle - tall // 2
+        for fill, thickness in ((color, -1), (INK, 1)):
+            cv2.rectangle(legend, corner, (corner[0] + width, corner[1] + tall), fill, thickness)
         _draw_mark(legend, (LARGEST_ANCHOR + 20, middle), count.stride, color)
         size = f"{count.anchor_wh[0]:.0f} x {count.anchor_wh[1]:.0f}, stride {count.stride}"
+        counts_text = f"{counted(count.boxes, 'box')}, {counted(count.predictions, 'prediction')}"
         _write(legend, size, middle - 4, LARGEST_ANCHOR + 34)
-        _write(
-            legend,
-            f"{counted(count.boxes, 'box')}, {counted(count.predictions, 'prediction')}",
-            middle + 12,
-            LARGEST_ANCHOR + 34,
-        )
+        _write(legend, counts_text, middle + 12, LARGEST_ANCHOR + 34)
         top += height
     color = UNANSWERED if num_unanswered else INK
     _write(legend, f"boxes without a prediction: {num_unanswered}", top + 18, color=color)

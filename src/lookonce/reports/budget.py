@@ -9,7 +9,7 @@ from rich.table import Table
 
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import csv_text, to_json
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import write_file
 
 Rows = Sequence[Mapping[str, Any]]  # one per step of the network, in order
 KIB = 1024
@@ -35,7 +35,6 @@ def table_of(rows: Rows) -> Table:
 
 
 def lines_of(totals: Mapping[str, Any]) -> Iterator[str]:
-    """The totals as lines of text."""
     size = totals["image_size"]
     yield (
         f"{totals['weights_and_biases']:,} weights and biases (BatchNorm folded in), "
@@ -61,8 +60,6 @@ def write_budget(
     files = {"budget.csv": csv_text(rows), "budget.json": to_json(content, indent=1) + "\n"}
     if scales is not None:
         files["int8-scales.json"] = json.dumps(scales, indent=1) + "\n"
-    with os_errors_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     for name, part in files.items():
         write_file(folder / name, part)
     return [folder / name for name in files]

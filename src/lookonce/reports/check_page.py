@@ -6,25 +6,23 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from lookonce.colors import css_class_color
 from lookonce.data.check import CheckResult
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS
 from lookonce.data.findings import Finding
-from lookonce.data.images import ImageArray, read_image
+from lookonce.data.images import read_image
 from lookonce.data.selection import even_choice
 from lookonce.errors import DataError
-from lookonce.prediction.draw import css_color
-from lookonce.reports.advice import Advice, SizeRow
-from lookonce.reports.elements import card, cell, chart_card, count, head_cell, legend, table
+from lookonce.reports.advice import Advice
+from lookonce.reports.data_section import data_section
+from lookonce.reports.elements import card, cell, count, heads, line_card, number, table_card, tiles
 from lookonce.reports.html import fill_page
 from lookonce.reports.images import Tag, data_uri, tags_over
-from lookonce.reports.plots import Series, line_chart
-from lookonce.reports.sections import counts_of_data
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.reports.plots import Series
+from lookonce.settings.names import counted
 
+COLUMNS, WORDS = ("severity", "check", "count", "finding"), ("severity", "check", "finding")
 MOST_IMAGES = 6  # per check
 MOST_MESSAGES = 200
 SHOWN_SIDE = 400  # pixels
@@ -45,23 +43,14 @@ class CheckPage:
     commands: Sequence[str] = ()
 
 
-def write_check_page(path: Path, page: CheckPage) -> Path:
-    """Writes the page, replacing an existing one; returns `path`."""
-    with os_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, render_check(page))
-    return path
-
-
 def render_check(page: CheckPage) -> str:
-    """The page as self-contained HTML."""
     album = _Album(page.result.datasets)
     parts = [
         ("Findings", "found", _overview(page.result)),
         ("Details", "findings", _details(page.result, album)),
         ("Labelled images", "labelled", _ordinary(page.result, album)),
         ("Image size", "size", _advice(page.advice)),
-        ("Data", "data", counts_of_data([data for data in page.result.datasets if data.class_names and len(data)])),
+        ("Data", "data", data_section([data for data in page.result.datasets if data.class_names and len(data)])),
         ("Changes in the corrected copy", "changes", _messages(page.changes)),
         ("All checks", "checks", _all_checks(page.result)),
         ("Commands", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),
@@ -70,7 +59,7 @@ def render_check(page: CheckPage) -> str:
         title=page.title,
         lead=verdict(page.result),
         tiles=_tiles(page.result),
-        parts=[part for part in parts if part[2]],
+        parts=parts,
     )
 
 
@@ -84,17 +73,11 @@ def verdict(result: CheckResult) -> str:
 
 
 def _tiles(result: CheckResult) -> str:
-    shown = [
-        (f"{result.num_images:,}", "image" if result.num_images == 1 else "images"),
-        (f"{sum(len(dataset.labels) for dataset in result.datasets if dataset.split != 'trainval'):,}", "boxes"),
-        (str(len(result.class_names)), "class" if len(result.class_names) == 1 else "classes"),
-        *(
-            (str(result.count(severity)), severity if result.count(severity) == 1 else f"{severity}s")
-            for severity in ("error", "warning", "note")
-        ),
-    ]
-    body = "".join(f'<div class="card tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
-    return f'<div class="tiles">{body}</div>'
+    num_boxes = sum(len(dataset.labels) for dataset in result.datasets if dataset.split != "trainval")
+    numbers = {"image": result.num_images, "box": num_boxes, "class": len(result.class_names)}
+    numbers |= {severity: result.count(severity) for severity in ("error", "warning", "note")}
+    words = (counted(number, noun).partition(" ") for noun, number in numbers.items())
+    return tiles((value, noun) for value, _, noun in words)
 
 
 def _chip(name: str) -> str:
@@ -103,7 +86,6 @@ def _chip(name: str) -> str:
 
 
 def _overview(result: CheckResult) -> str:
-    """One line for each check with findings."""
     rows = [
         f"<td>{_chip(name)}</td>"
         f'<td><a href="#{name}">{name}</a></td>'
@@ -114,12 +96,8 @@ def _overview(result: CheckResult) -> str:
     ]
     if not rows:
         return card("<p>None: every check passed.</p>")
-    head = _heads("severity", "check", "count", "finding") + '<th scope="col" class="wide">what to do</th>'
-    return card(table(rows, head=head), scroll=True)
-
-
-def _heads(*names: str) -> str:
-    return "".join(head_cell(name, number=name == "count") for name in names)
+    head = heads(*COLUMNS, words=WORDS) + '<th scope="col" class="wide">what to do</th>'
+    return table_card(rows, head=head)
 
 
 def _ordinary(result: CheckResult, album: "_Album") -> str:
@@ -131,23 +109,21 @@ def _ordinary(result: CheckResult, album: "_Album") -> str:
 
 
 def _details(result: CheckResult, album: "_Album") -> str:
-    """The images and then the messages of each check."""
     blocks = []
     for name, group in groupby(result.sorted_findings, key=lambda found: found.name):
-        findings = list(group)
+        findings, kind = list(group), FINDING_KINDS[name]
         figures = "".join(album.figures(findings[:MOST_IMAGES]))
         gallery = f'<div class="gallery">{figures}</div>' if figures else ""
+        words = (
+            f"{text[0].upper()}{text[1:]}{'' if text.endswith(('?', '...')) else '.'}"
+            for text in (kind.finds, kind.advice)
+        )
         blocks.append(
             f'<div class="card finding" id="{name}"><h3>{_chip(name)} {name}</h3>'
-            f'<p class="note">{escape(_sentence(FINDING_KINDS[name].finds))} '
-            f"{escape(_sentence(FINDING_KINDS[name].advice))}</p>"
+            f'<p class="note">{escape(" ".join(words))}</p>'
             f"{gallery}{_messages([finding.message for finding in findings])}</div>"
         )
     return "".join(blocks)
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + ("" if text.endswith(("?", "...")) else ".")
 
 
 def _messages(messages: Sequence[str]) -> str:
@@ -190,7 +166,7 @@ class _Album:
             return ""
         dataset, row = self._rows[file]
         height, width = image.shape[:2]
-        body = f'<image href="{data_uri(_small(image))}" width="{width}" height="{height}"/>'
+        body = f'<image href="{data_uri(image, longest_side=SHOWN_SIDE)}" width="{width}" height="{height}"/>'
         meant = finding.box_xyxy if finding is not None and file == finding.file else None
         frames, tags = _labels(dataset, row, (height, width))
         if finding is not None and meant is not None:
@@ -205,22 +181,13 @@ class _Album:
         )
 
 
-def _small(image: ImageArray) -> ImageArray:
-    scale = SHOWN_SIDE / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    # At least 1 pixel, because a panorama can be a thousand times wider than high.
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> tuple[str, list[Tag]]:
     """The boxes of an image in the colours of their classes, and their names unless there are too many to be read."""
     rows = dataset.rows(row)
     labelled = list(zip(dataset.boxes_xyxy[rows].tolist(), dataset.labels[rows].tolist(), strict=True))
-    frames = [_frame(box, max(size_hw), css_color(label), meant=False) for box, label in labelled]
+    frames = [_frame(box, max(size_hw), css_class_color(label), meant=False) for box, label in labelled]
     names = dataset.class_names
-    tags = [Tag(text=names[label], box_xyxy=box, color=css_color(label), fit=True) for box, label in labelled]
+    tags = [Tag(text=names[label], box_xyxy=box, color=css_class_color(label), fit=True) for box, label in labelled]
     return "".join(frames), tags if len(labelled) <= MOST_NAMES else []
 
 
@@ -239,51 +206,37 @@ def _frame(box_xyxy: Iterable[float], side: int, color: str, *, meant: bool) -> 
 
 def _view(meant: tuple[float, float, float, float] | None, width: int, height: int) -> tuple[float, ...]:
     """(left, top, right, bottom) of the image, extended to a box that reaches outside, by at most half an image."""
-    left, top, right, bottom = 0.0, 0.0, float(width), float(height)
     if meant is None:
-        return left, top, right, bottom
+        return 0, 0, width, height
     x, y = sorted(meant[0::2]), sorted(meant[1::2])
-    return (
-        max(min(left, x[0]), -width / 2),
-        max(min(top, y[0]), -height / 2),
-        min(max(right, x[1]), 1.5 * width),
-        min(max(bottom, y[1]), 1.5 * height),
-    )
+    left, top = max(min(0, x[0]), -width / 2), max(min(0, y[0]), -height / 2)
+    return left, top, min(max(width, x[1]), 1.5 * width), min(max(height, y[1]), 1.5 * height)
 
 
 def _advice(advice: Advice | None) -> str:
     if advice is None:
         return ""
     words = "".join(f"<p>{escape(sentence)}</p>" for sentence in advice.words)
-    heads = ("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "GFLOP")
-    rows = [_size_cells(row, chosen=row.image_size == advice.image_size) for row in advice.rows]
+    rows = []
+    for row in advice.rows:
+        size = f"<b>{row.image_size}</b>" if row.image_size == advice.image_size else str(row.image_size)
+        shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
+        percents = "".join(number(f"{100 * share:.1f} %", share) for share in shares)
+        rows.append(number(size) + percents + number(f"{row.gflop:.1f}"))
     explained = (
         "Under 8 px: objects too small to keep much detail. Stride 16, stride 32, either: objects whose sides are "
         "within a factor of four of those of an anchor of that head (best possible recall). Crowded: objects that "
         "share cell and anchor with another object; only one of them can be detected. GFLOP: billions of operations of "
         "the network per image, at full width."
     )
-    shown = table(rows, head="".join(head_cell(name, number=True) for name in heads))
-    chart = _advice_chart(advice)
-    note = f'<p class="note">{escape(explained)}</p>'
-    return f'{words}<div class="pairs">{card(shown, scroll=True)}{chart}</div>{note}'
-
-
-def _size_cells(row: SizeRow, *, chosen: bool) -> str:
-    size = f"<b>{row.image_size}</b>" if chosen else str(row.image_size)
-    shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
-    cells = (f'<td class="number" data-value="{share}">{100 * share:.1f} %</td>' for share in shares)
-    return f'<td class="number">{size}</td>' + "".join(cells) + f'<td class="number">{row.gflop:.1f}</td>'
-
-
-def _advice_chart(advice: Advice) -> str:
+    head = heads("size", "under 8 px", "stride 16", "stride 32", "either", "crowded", "GFLOP")
     lines = [
         Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
         for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
     ]
-    title = "Lost objects by image size"
-    chart = line_chart(title, lines, x_label="image size, pixels", y_label="objects, %")
-    return chart_card(title, chart, names=legend((line.name, line.color) for line in lines))
+    chart = line_card("Lost objects by image size", lines, x_label="image size, pixels", y_label="objects, %")
+    note = f'<p class="note">{escape(explained)}</p>'
+    return f'{words}<div class="pairs">{table_card(rows, head=head)}{chart}</div>{note}'
 
 
 def _all_checks(result: CheckResult) -> str:
@@ -296,5 +249,5 @@ def _all_checks(result: CheckResult) -> str:
         + cell(FINDING_KINDS[name].fix or "–")
         for name in FINDING_KINDS
     ]
-    shown = card(table(rows, head=_heads("severity", "check", "count", "finding", "with --fix")), scroll=True)
+    shown = table_card(rows, head=heads(*COLUMNS, "with --fix", words=[*WORDS, "with --fix"]))
     return f"<details><summary>{len(FINDING_KINDS)} checks; a dash: not run</summary>{shown}</details>"

@@ -1,26 +1,26 @@
 """Several runs on one page: scores with the p value of each difference, curves, classes, errors, settings."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
+from lookonce.reports import elements
 from lookonce.reports.content import Content
 from lookonce.reports.elements import (
     card,
     cell,
-    chart_card,
     count,
+    dot,
     fraction,
-    head_cell,
+    heads,
     interval_note,
-    legend,
-    sortable_head,
-    table,
+    line_card,
+    number,
+    table_card,
     three_digits,
 )
 from lookonce.reports.images import ComparedImage, found_figure, truth_figure
-from lookonce.reports.plots import Series, line_chart
 from lookonce.reports.sections import DASHED, TWELVE, duration, line_series, plain
 from lookonce.settings.schema import Settings, default_of
 
@@ -51,75 +51,64 @@ class Compared:
 
 
 def tiles(runs: Sequence[Compared]) -> str:
-    """A tile with the AP50 of each run."""
-    cells = []
-    for place, run in enumerate(runs):
-        value = three_digits(run.content.metrics.get("AP50", -1))
-        mark = f'<i class="dot" style="background:var(--series-{series_color(place)})"></i>'
-        cells.append(f'<div class="card tile"><b>{value}</b><span>{mark}AP50 of {escape(run.name)}</span></div>')
-    return f'<div class="tiles">{"".join(cells)}</div>'
+    return elements.tiles(
+        (three_digits(run.content.metrics.get("AP50", -1)), f"{dot(series_color(place))}AP50 of {escape(run.name)}")
+        for place, run in enumerate(runs)
+    )
+
+
+def _run_heads(runs: Sequence[Compared], *first: str) -> str:
+    """Header cells: words, then the name of each run."""
+    return heads(*first, *(run.name for run in runs), words=first)
 
 
 def scores(runs: Sequence[Compared]) -> str:
     """COCO's twelve metrics, the best of each row in bold; then the differences."""
-    head = head_cell("", number=False) + "".join(head_cell(run.name, number=True) for run in runs)
     rows = []
     for name, words in TWELVE.items():
         values = [run.content.metrics.get(name, -1.0) for run in runs]
         if max(values) < 0:
             continue
-        best = max(values)
-        cells = "".join(
-            _score(value, run.content.metrics.get("intervals", {}).get(name), best=value == best > min(values))
-            for value, run in zip(values, runs, strict=True)
-        )
-        rows.append(f'<td title="{escape(words)}">{name}</td>{cells}')
+        row, best = f'<td title="{escape(words)}">{name}</td>', max(values)
+        for value, run in zip(values, runs, strict=True):
+            shown, interval = three_digits(value), run.content.metrics.get("intervals", {}).get(name)
+            shown = f"<b>{shown}</b>" if value == best > min(values) else shown
+            row += number(shown + interval_note(value, interval))
+        rows.append(row)
     if not rows:
         return "<p>None of the runs has been scored.</p>"
-    return card(table(rows, head=head), scroll=True) + _differences(runs)
-
-
-def _score(value: float, interval: Mapping[str, float] | None, *, best: bool) -> str:
-    shown = f"<b>{three_digits(value)}</b>" if best else three_digits(value)
-    return f'<td class="number">{shown}{interval_note(value, interval)}</td>'
+    return table_card(rows, head=_run_heads(runs, "")) + _differences(runs)
 
 
 def _differences(runs: Sequence[Compared]) -> str:
-    rows = [cell(run.name) + cell(name) + _difference(known) for run in runs for name, known in run.differences.items()]
+    rows = []
+    for run, name, known in ((one, *item) for one in runs for item in one.differences.items()):
+        gap, p_value = known["difference"], known["p_value"]
+        better = "better" if gap["value"] > 0 else "worse"
+        verdict = better if p_value < SIGNIFICANT_P else "no significant difference"
+        likely = f'<small class="interval">{gap["low"]:+.3f} to {gap["high"]:+.3f}</small>'
+        numbers = number(f"{gap['value']:+.3f} {likely}") + number(f"{p_value:.3f}")
+        rows.append(cell(run.name) + cell(name) + numbers + cell(verdict))
     if not rows:
         return ""
-    heads = ("run", "metric", f"minus {runs[0].name}", "p", "result")
-    head = "".join(head_cell(name, number=name not in ("run", "metric", "result")) for name in heads)
+    head = heads("run", "metric", f"minus {runs[0].name}", "p", "result", words=["run", "metric", "result"])
     return (
         '<h3 class="above">Is the difference more than chance?</h3><p>Paired bootstrap: both runs are scored on the '
-        f"same 1,000 resamples of the same images.</p>{card(table(rows, head=head), scroll=True)}"
+        f"same 1,000 resamples of the same images.</p>{table_card(rows, head=head)}"
     )
 
 
-def _difference(known: Mapping[str, Any]) -> str:
-    gap, p_value = known["difference"], known["p_value"]
-    better = "better" if gap["value"] > 0 else "worse"
-    verdict = better if p_value < SIGNIFICANT_P else "no significant difference"
-    likely = f'<small class="interval">{gap["low"]:+.3f} to {gap["high"]:+.3f}</small>'
-    return f'<td class="number">{gap["value"]:+.3f} {likely}</td><td class="number">{p_value:.3f}</td>{cell(verdict)}'
-
-
 def curves(runs: Sequence[Compared]) -> str:
-    """The charts, with one line for each run."""
-    charts = []
+    charts = ""
     for title, column, y_label, y_high in CHARTS:
-        series = [_line(run, column, place) for place, run in enumerate(runs)]
-        series = [line for line in series if line.points]
+        series = [
+            replace(line, name=run.name)
+            for place, run in enumerate(runs)
+            for line in line_series(run.content.run.rows, {column: series_color(place)})
+        ]
         if series:
-            names = legend((line.name, line.color) for line in series)
-            chart = line_chart(title, series, y_label=y_label, y_high=y_high)
-            charts.append(chart_card(title, chart, names=names))
-    return f'<div class="grid">{"".join(charts)}</div>' if charts else ""
-
-
-def _line(run: Compared, column: str, place: int) -> Series:
-    lines = line_series(run.content.run.rows, {column: series_color(place)})
-    return Series(name=run.name, points=lines[0].points if lines else [], color=series_color(place))
+            charts += line_card(title, series, named=True, y_label=y_label, y_high=y_high)
+    return f'<div class="grid">{charts}</div>' if charts else ""
 
 
 def series_color(place: int) -> int:
@@ -127,7 +116,6 @@ def series_color(place: int) -> int:
 
 
 def classes(runs: Sequence[Compared]) -> str:
-    """The AP50 of each class in each run, as a sortable table."""
     per_class = [run.content.metrics.get("per_class", {}) for run in runs]
     names = list(dict.fromkeys(name for known in per_class for name in known))
     rows = [
@@ -136,46 +124,40 @@ def classes(runs: Sequence[Compared]) -> str:
         + "".join(fraction(known.get(name, {}).get("AP50", -1), meter=True) for known in per_class)
         for name in names
     ]
-    head = sortable_head(("class", "objects", *(run.name for run in runs)), text="class")
-    return f"<p>AP50 of each class.</p>{card(table(rows, head=head, kind='sortable'), scroll=True)}" if rows else ""
+    head = heads("class", "objects", *(run.name for run in runs), words=["class"], button=True)
+    return f"<p>AP50 of each class.</p>{table_card(rows, head=head, kind='sortable')}" if rows else ""
 
 
 def error_costs(runs: Sequence[Compared]) -> str:
     """Points of AP50 that each error type costs each run."""
     known = [run.content.analysis.get("errors", {}) for run in runs]
-    kinds = list(dict.fromkeys(kind for errors in known for kind in errors))
-    head = head_cell("error", number=False) + "".join(head_cell(run.name, number=True) for run in runs)
-    rows = [cell(kind) + "".join(_cost(errors.get(kind)) for errors in known) for kind in kinds]
+    rows = []
+    for kind in dict.fromkeys(kind for errors in known for kind in errors):
+        costs = (
+            f'{100 * errors[kind]["AP50"]:.1f} <small class="interval">{errors[kind]["count"]:,.0f}</small>'
+            if kind in errors
+            else "–"
+            for errors in known
+        )
+        rows.append(cell(kind) + "".join(map(number, costs)))
     words = "<p>Points of AP50 (0 to 100) that repairing one error type alone would add; then the number of errors.</p>"
-    return f"{words}{card(table(rows, head=head), scroll=True)}" if rows else ""
-
-
-def _cost(error: Mapping[str, float] | None) -> str:
-    if error is None:
-        return '<td class="number">–</td>'
-    return f'<td class="number">{100 * error["AP50"]:.1f} <small class="interval">{error["count"]:,.0f}</small></td>'
+    return f"{words}{table_card(rows, head=_run_heads(runs, 'error'))}" if rows else ""
 
 
 def networks(runs: Sequence[Compared]) -> str:
-    """Parameters, image size, epochs and training time."""
-    head = head_cell("", number=False) + "".join(head_cell(run.name, number=True) for run in runs)
-    lines: tuple[tuple[str, Callable[[Compared], str]], ...] = (
-        ("parameters and BatchNorm statistics", lambda run: f"{run.parameters:,}" if run.parameters else "–"),
-        ("image size, pixels", _input_size),
-        ("epochs trained", lambda run: str(len(run.content.run.rows))),
-        ("training time", lambda run: duration(sum(row.get("seconds", 0.0) for row in run.content.run.rows))),
-    )
-    rows = [cell(name) + "".join(f'<td class="number">{make(run)}</td>' for run in runs) for name, make in lines]
-    return card(table(rows, head=head), scroll=True)
-
-
-def _input_size(run: Compared) -> str:
-    record = run.content.run.record
-    return f"{record.image_size[1]}×{record.image_size[0]}" if record is not None else "–"
+    sizes = [run.content.run.record.image_size[::-1] if run.content.run.record else () for run in runs]
+    seconds = [sum(row.get("seconds", 0.0) for row in run.content.run.rows) for run in runs]
+    lines = {
+        "parameters and BatchNorm statistics": [f"{run.parameters:,}" if run.parameters else "–" for run in runs],
+        "image size, pixels": ["×".join(map(str, size)) or "–" for size in sizes],
+        "epochs trained": [str(len(run.content.run.rows)) for run in runs],
+        "training time": list(map(duration, seconds)),
+    }
+    rows = [cell(name) + "".join(map(number, values)) for name, values in lines.items()]
+    return table_card(rows, head=_run_heads(runs, ""))
 
 
 def settings(runs: Sequence[Compared]) -> str:
-    """The settings in which the runs differ."""
     # Settings that the file of an older run lacks had their default values.
     known = [
         {name: default_of(name) for name in Settings.model_fields} | dict(run.content.run.settings) for run in runs
@@ -187,13 +169,13 @@ def settings(runs: Sequence[Compared]) -> str:
     ]
     if not names:
         return "<p>The runs have the same settings.</p>"
-    head = head_cell("setting", number=False) + "".join(head_cell(run.name, number=False) for run in runs)
     rows = [
         cell(name)
         + "".join(f'<td class="value"><code>{escape(plain(values.get(name)))}</code></td>' for values in known)
         for name in names
     ]
-    return card(table(rows, head=head), scroll=True)
+    columns = ["setting", *(run.name for run in runs)]
+    return table_card(rows, head=heads(*columns, words=columns))
 
 
 def images(runs: Sequence[Compared]) -> str:
@@ -201,13 +183,11 @@ def images(runs: Sequence[Compared]) -> str:
     first = runs[0].content
     if not first.images:
         return ""
-    figures = []
-    for place, image in enumerate(first.images):
-        figures.append(card(_figure(runs, place, image)))
+    figures = "".join(card(_figure(runs, place, image)) for place, image in enumerate(first.images))
     shown = ", ".join(f"'{run.name}' from {run.content.shown_from} up" for run in runs)
     return (
         f"<p>First the ground truth, then the predictions: {escape(shown)}. {DASHED}</p>"
-        f'<div class="stack" style="--columns:{1 + len(runs)}">{"".join(figures)}</div>'
+        f'<div class="stack" style="--columns:{1 + len(runs)}">{figures}</div>'
     )
 
 

@@ -12,7 +12,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.reports.images import Classes, ComparedImage
-from lookonce.settings.record import ModelRecord, parse_record
+from lookonce.settings.record import ModelRecord, Thresholds, parse_record
 from lookonce.settings.yaml_file import read_entries
 from lookonce.storage import find_published, read_regular_file, read_text_file
 from lookonce.training.run_folder import RunFolder
@@ -66,46 +66,55 @@ def read_run(folder: Path) -> Run:
     """Reads settings.yaml, metrics.jsonl and the record of a run folder; only the first is required."""
     path = folder / "settings.yaml"
     if not path.is_file():
-        raise DataError(
-            f"{folder}: contains no settings.yaml; expected the folder of a training run, such as runs/train-1",
-            path=folder,
-        )
+        problem = "contains no settings.yaml; expected the folder of a training run, such as runs/train-1"
+        raise DataError.at(folder, problem)
     settings = {entry.name: entry.value for entry in read_entries(path)}
     return Run(folder=folder, settings=settings, rows=RunFolder(folder).metrics(), record=_read_record(folder))
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Reads a metrics.json of `lookonce eval --output`."""
-    return _read_json(path, "AP")
+# Result file -> a key that it has, and the verb that writes it.
+RESULTS = {
+    "metrics.json": ("AP", "eval"),
+    "analysis.json": ("curves", "eval"),
+    "detections.json": ("class_names", "predict"),
+    "verify.json": ("rows", "verify"),
+}
 
 
-def read_analysis(path: Path) -> dict[str, Any]:
-    """Reads an analysis.json of `lookonce eval --output`."""
-    return _read_json(path, "curves")
-
-
-def read_detections(path: Path) -> dict[str, Any]:
-    """Reads a detections.json of `lookonce predict`."""
-    return _read_json(path, "class_names", verb="predict")
-
-
-def read_verified(folder: Path) -> dict[str, Any]:
-    """Reads verify.json of a run folder; empty if there is none."""
-    path = folder / "verify.json"
-    return _read_json(path, "rows", verb="verify") if path.is_file() else {}
-
-
-def _read_json(path: Path, key: str, *, verb: str = "eval") -> dict[str, Any]:
+def read_result(path: Path) -> dict[str, Any]:
+    """Reads a file of RESULTS; DataError unless it is one."""
+    key, verb = RESULTS[path.name]
+    expected = f"expected a {path.name} of `lookonce {verb}`"
     try:
         content = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as JSON ({error}); expected a {path.name} of `lookonce {verb}`",
-            path=path,
-        ) from error
+        raise DataError.at(path, f"cannot be read as JSON ({error}); {expected}") from error
     if not isinstance(content, dict) or key not in content:
-        raise DataError(f"{path}: the key {key} is missing; expected a {path.name} of `lookonce {verb}`", path=path)
+        raise DataError.at(path, f"the key {key} is missing; {expected}")
     return content
+
+
+def shown_from(thresholds: Thresholds) -> str:
+    """In words: the confidence threshold of the detections shown."""
+    if not thresholds.per_class_score:
+        return f"a score of {thresholds.score:g}"
+    low, high = min(thresholds.per_class_score.values()), max(thresholds.per_class_score.values())
+    return f"each class's own score ({low:g} to {high:g})"
+
+
+def described(record: ModelRecord) -> dict[str, str]:
+    """What identifies a network, and the versions that trained it, as rows of a table."""
+    height, width = record.image_size
+    thresholds = record.thresholds
+    nms = [f"IoU {thresholds.iou:g}", *([] if thresholds.multi_label else ["a box has one class"])]
+    return record.versions | {
+        "dialect": f"{record.dialect.name}, {record.dialect.activation}",
+        "input": f"{width}×{height} pixels, {record.preprocessing.resize}, {record.preprocessing.color_order}",
+        "channels": ", ".join(map(str, record.channels)),
+        "anchors, pixels": "  ".join(f"{width:g}×{height:g}" for width, height in record.anchors),
+        "NMS": ", ".join([*nms, *(["class-agnostic"] if thresholds.agnostic else [])]),
+        "training data, SHA-256": record.data_hash or "unknown",
+    }
 
 
 def best_metrics(rows: Sequence[Mapping[str, float]], by: str = "AP") -> dict[str, float]:
@@ -123,5 +132,5 @@ def _read_record(folder: Path) -> ModelRecord | None:
             try:
                 return parse_record(read_regular_file(path))
             except ValueError as error:
-                raise DataError(f"{path}: {error}; expected a record of this version of lookonce", path=path) from error
+                raise DataError.at(path, f"{error}; expected a record of this version of lookonce") from error
     return None

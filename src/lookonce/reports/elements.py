@@ -1,7 +1,10 @@
-"""HTML elements of the sections. Arguments are escaped here, except those named `html`, `svg`, `rows` and `head`."""
+"""HTML elements of the sections. Arguments are escaped here, except those named `html`, `rows` and `head`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
+
+from lookonce.reports.plots import Series, bar_chart, line_chart
 
 
 def card(html: str, *, scroll: bool = False) -> str:
@@ -16,26 +19,35 @@ def table(rows: Iterable[str], *, head: str = "", kind: str = "") -> str:
     return f"<table{f' class={kind}' if kind else ''}>{start}<tbody>{body}</tbody></table>"
 
 
-def legend(entries: Iterable[tuple[str, int]]) -> str:
-    """(name, number of the series color) of each line or bar."""
-    items = (f'<li><i style="background:var(--series-{color})"></i>{escape(name)}</li>' for name, color in entries)
-    return f'<ul class="legend">{"".join(items)}</ul>'
+def table_card(rows: Iterable[str], *, head: str = "", kind: str = "") -> str:
+    return card(table(rows, head=head, kind=kind), scroll=True)
+
+
+def heads(*names: str, words: Collection[str] = (), button: bool = False) -> str:
+    """Cells of the header row: aligned to the right, but for the columns of `words`; button: a click sorts by one."""
+    cells = (f'<button type="button">{escape(name)}</button>' if button else escape(name) for name in names)
+    kinds = ("" if name in words else " class=number" for name in names)
+    return "".join(f'<th scope="col"{kind}>{html}</th>' for kind, html in zip(kinds, cells, strict=True))
 
 
 def cell(text: str) -> str:
     return f"<td>{escape(text)}</td>"
 
 
-def head_cell(text: str, *, number: bool, button: bool = False) -> str:
-    """number: align right; button: a click sorts by this column."""
-    html = f'<button type="button">{escape(text)}</button>' if button else escape(text)
-    return f'<th scope="col"{" class=number" if number else ""}>{html}</th>'
+def number(html: str, value: float | None = None) -> str:
+    """A cell that is aligned to the right; value: what the column is sorted by."""
+    sorted_by = "" if value is None else f' data-value="{value}"'
+    return f'<td class="number"{sorted_by}>{html}</td>'
+
+
+def count(value: float | None) -> str:
+    return number("–") if value is None else number(f"{value:,.0f}", value)
 
 
 def fraction(value: float, *, meter: bool = False, interval: Mapping[str, float] | None = None) -> str:
     """value 0..1 with three digits, or a dash for -1. meter: adds a bar from 0 to 1; interval: adds low and high."""
     bar = f'<span class="meter"><i style="width:{100 * max(value, 0):.0f}%"></i></span>' if meter else ""
-    return f'<td class="number" data-value="{value}">{bar}{three_digits(value)}{interval_note(value, interval)}</td>'
+    return number(f"{bar}{three_digits(value)}{interval_note(value, interval)}", value)
 
 
 def three_digits(value: float) -> str:
@@ -49,18 +61,39 @@ def interval_note(value: float, interval: Mapping[str, float] | None) -> str:
     return f' <small class="interval">{interval["low"]:.3f}–{interval["high"]:.3f}</small>'
 
 
-def count(value: float | None) -> str:
-    if value is None:
-        return '<td class="number">–</td>'
-    return f'<td class="number" data-value="{value}">{value:,.0f}</td>'
+def tiles(shown: Iterable[tuple[str, str]]) -> str:
+    """(value, HTML under it) of each tile."""
+    body = "".join(f'<div class="card tile"><b>{escape(value)}</b><span>{html}</span></div>' for value, html in shown)
+    return f'<div class="tiles">{body}</div>' if body else ""
 
 
-def sortable_head(names: Iterable[str], *, text: str) -> str:
-    """Cells of the header row, each a button that sorts; `text` is the column of words."""
-    return "".join(head_cell(name, number=name != text, button=True) for name in names)
+def dot(color: int) -> str:
+    """A dot in a colour of the series, 1, 2 ..."""
+    return f'<i class="dot" style="background:var(--series-{color})"></i>'
 
 
-def chart_card(title: str, svg: str, *, names: str = "", note: str = "") -> str:
-    """A chart with its heading, the legend `names` and the line `note`."""
+def legend(entries: Iterable[tuple[str, int]]) -> str:
+    """(name, number of the series color) of each line or bar."""
+    items = (f'<li><i style="background:var(--series-{color})"></i>{escape(name)}</li>' for name, color in entries)
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def chart_card(title: str, html: str, note: str = "") -> str:
+    """A chart with its heading, and a line below it."""
     words = f'<p class="note">{escape(note)}</p>' if note else ""
-    return card(f"<h3>{escape(title)}</h3>{svg}{names}{words}")
+    return card(f"<h3>{escape(title)}</h3>{html}{words}")
+
+
+def line_card(title: str, series: Sequence[Series], note: str = "", *, named: bool = False, **axes: Any) -> str:
+    """A line chart with its legend, which a single line gets if it is `named`; axes: as of `line_chart`."""
+    names = [(line.name, line.color) for line in series if not line.thin]
+    html = line_chart(title, series, **axes) + (legend(names) if named or len(names) > 1 else "")
+    return chart_card(title, html, note)
+
+
+def bar_card(
+    title: str, labels: Sequence[str], series: Sequence[tuple[str, Sequence[float], int]], note: str = "", **axes: Any
+) -> str:
+    """A bar chart with its legend; labels, series, axes: as of `bar_chart`."""
+    names = legend((name, color) for name, _, color in series)
+    return chart_card(title, bar_chart(title, labels, series, **axes) + names, note)

@@ -5,8 +5,19 @@ from html import escape
 from typing import Any
 
 from lookonce.reports.content import Content
-from lookonce.reports.elements import card, cell, chart_card, count, fraction, head_cell, legend, table
-from lookonce.reports.plots import Series, bar_chart, line_chart
+from lookonce.reports.elements import (
+    bar_card,
+    card,
+    cell,
+    count,
+    fraction,
+    heads,
+    line_card,
+    number,
+    table,
+    table_card,
+)
+from lookonce.reports.plots import Series
 
 # Error type -> its definition in words.
 ERROR_WORDS = {
@@ -27,36 +38,30 @@ def error_analysis(content: Content) -> str:
     analysis = content.analysis
     if not analysis:
         return ""
-    parts = [_split(analysis), _groups(analysis), _charts(analysis), _confusion(content)]
-    return "".join(parts)
+    parts = (_precision_recall, _over_thresholds, _score_histogram, _calibration)
+    charts = "".join(part(analysis) for part in parts)
+    curves = f'<h3 class="above">Curves, at IoU 0.5</h3><div class="grid">{charts}</div>'
+    return _split(analysis) + _groups(analysis) + curves + _confusion(content)
 
 
 def _split(analysis: Mapping[str, Any]) -> str:
     found: Mapping[str, Mapping[str, float]] = analysis["errors"]
-    most = max((error["AP50"] for error in found.values()), default=0.0)
-    rows = [
-        f"<td><b>{escape(kind)}</b><br><span class=faint>{escape(ERROR_WORDS[kind])}</span></td>"
-        + count(error["count"])
-        + _points(error["AP50"], most)
-        for kind, error in sorted(found.items(), key=lambda item: -item[1]["AP50"])
-    ]
-    head = head_cell("error", number=False) + head_cell("count", number=True) + head_cell("AP50 points", number=True)
+    most = max((error["AP50"] for error in found.values()), default=0.0) or 1.0
+    rows = []
+    for kind, error in sorted(found.items(), key=lambda item: -item[1]["AP50"]):
+        gain, words = error["AP50"], f"<span class=faint>{escape(ERROR_WORDS[kind])}</span>"
+        bar = f'<span class="meter wide"><i style="width:{max(100 * gain / most, 0):.0f}%"></i></span>'
+        points = number(f"{bar}{100 * gain:.1f}", gain)
+        rows.append(f"<td><b>{escape(kind)}</b><br>{words}</td>{count(error['count'])}{points}")
     return (
         "<p>Six error types at IoU 0.5 (TIDE), and the points of AP50 (0 to 100) that repairing one type alone would "
         "add. The points do not add up. Detections of all scores count.</p>"
-        f"{card(table(rows, head=head), scroll=True)}"
+        f"{table_card(rows, head=heads('error', 'count', 'AP50 points', words=['error']))}"
     )
 
 
-def _points(gain: float, most: float) -> str:
-    width = 100 * gain / most if most > 0 else 0
-    bar = f'<span class="meter wide"><i style="width:{width:.0f}%"></i></span>'
-    return f'<td class="number" data-value="{gain}">{bar}{100 * gain:.1f}</td>'
-
-
 def _groups(analysis: Mapping[str, Any]) -> str:
-    """A small table for each grouping of the objects."""
-    cards = []
+    cards = ""
     for grouping in analysis["groups"].values():
         rows = [
             cell(group["name"])
@@ -65,24 +70,10 @@ def _groups(analysis: Mapping[str, Any]) -> str:
             + fraction(group["recall"])
             for group in grouping["groups"]
         ]
-        head = "".join(
-            head_cell(name, number=name != grouping["title"])
-            for name in (grouping["title"], "objects", "AP50", "recall at IoU 0.5")
-        )
-        cards.append(card(table(rows, head=head), scroll=True))
+        title = grouping["title"]
+        cards += table_card(rows, head=heads(title, "objects", "AP50", "recall at IoU 0.5", words=[title]))
     words = "Recall at IoU 0.5: objects matched by a detection of their class, of any score; mean over the classes."
-    return f'<h3 class="above">AP50 by group</h3><p>{words}</p><div class="grid">{"".join(cards)}</div>'
-
-
-def _charts(analysis: Mapping[str, Any]) -> str:
-    """Precision-recall curves, curves over the threshold, score histogram, calibration."""
-    charts = [
-        _precision_recall(analysis),
-        _over_thresholds(analysis),
-        _score_histogram(analysis),
-        _calibration(analysis),
-    ]
-    return f'<h3 class="above">Curves, at IoU 0.5</h3><div class="grid">{"".join(charts)}</div>'
+    return f'<h3 class="above">AP50 by group</h3><p>{words}</p><div class="grid">{cards}</div>'
 
 
 def _precision_recall(analysis: Mapping[str, Any]) -> str:
@@ -91,27 +82,22 @@ def _precision_recall(analysis: Mapping[str, Any]) -> str:
     known = {name: curves[name]["precision_at_recall"] for name in _with_objects(curves)}
     best_first = sorted(known, key=lambda name: -sum(known[name]))
     named = best_first if len(known) <= MOST_LINES else [*best_first[:2], *best_first[-2:]]
-    series = [_until_zero(name, recalls, known[name], 6, thin=True) for name in best_first if name not in named]
-    mean = _mean(list(known.values()))
-    shown = [_until_zero("all classes", recalls, mean, 6)]
+
+    def line(name: str, precision: Sequence[float], color: int, *, thin: bool = False) -> Series:
+        """It ends at the first recall that no detection reaches."""
+        end = next((place for place, value in enumerate(precision) if value <= 0), len(precision))
+        return Series(name=name, points=list(zip(recalls, precision, strict=False))[: end + 1], color=color, thin=thin)
+
+    others = [line(name, known[name], 6, thin=True) for name in best_first if name not in named]
+    mean = [sum(column) / len(column) for column in zip(*known.values(), strict=True)]
+    shown = [line("all classes", mean, 6)]
     if len(known) > 1:
-        shown += [_until_zero(name, recalls, known[name], place) for place, name in enumerate(named, start=1)]
-    title = "Precision-recall curve"
-    chart = line_chart(
-        title, [*series, *shown], x_label="recall at IoU 0.5", y_label="precision", y_high=1.0, x_range=(0, 1)
+        shown += [line(name, known[name], place) for place, name in enumerate(named, start=1)]
+    note = "The area under a line is its AP50." + (f" Thin lines: the other {len(others)} classes." if others else "")
+    lines, x_label = [*others, *shown], "recall at IoU 0.5"
+    return line_card(
+        "Precision-recall curve", lines, note, x_label=x_label, y_label="precision", y_high=1.0, x_range=(0, 1)
     )
-    note = "The area under a line is its AP50."
-    if series:
-        note += f" Thin lines: the other {len(series)} classes."
-    return chart_card(title, chart, names=_names(shown), note=note)
-
-
-def _until_zero(
-    name: str, recalls: Sequence[float], precision: Sequence[float], color: int, *, thin: bool = False
-) -> Series:
-    """The line ends at the first recall that no detection reaches."""
-    end = next((place for place, value in enumerate(precision) if value <= 0), len(precision))
-    return Series(name=name, points=list(zip(recalls, precision, strict=False))[: end + 1], color=color, thin=thin)
 
 
 def _over_thresholds(analysis: Mapping[str, Any]) -> str:
@@ -124,41 +110,34 @@ def _over_thresholds(analysis: Mapping[str, Any]) -> str:
         known = [(at, [value for value in values if value >= 0]) for at, values in columns]
         points = [(at, sum(values) / len(values)) for at, values in known if values]
         series.append(Series(name=words, points=points, color=color))
-    title = "Precision, recall and F1 over the confidence threshold"
     note = (
         "Means over the classes; precision over those with detections at the threshold, and it ends with the last "
         "detection. The table of classes has the threshold with the highest F1 of each class."
     )
-    chart = line_chart(
-        title, series, x_label="confidence threshold", y_label="at IoU 0.5, 0 to 1", y_high=1.0, x_range=(0, 1)
-    )
-    return chart_card(title, chart, names=_names(series), note=note)
+    title, x_label = "Precision, recall and F1 over the confidence threshold", "confidence threshold"
+    return line_card(title, series, note, x_label=x_label, y_label="at IoU 0.5, 0 to 1", y_high=1.0, x_range=(0, 1))
 
 
 def _score_histogram(analysis: Mapping[str, Any]) -> str:
-    right = _sum([scores["right"] for scores in analysis["scores"].values()])
-    wrong = _sum([scores["wrong"] for scores in analysis["scores"].values()])
+    scores = analysis["scores"].values()
+    right, wrong = ([sum(n) for n in zip(*(one[kind] for one in scores), strict=True)] for kind in ("right", "wrong"))
     labels = [f"{place / len(right):.2f}" for place in range(1, len(right))]
-    names = ("true positives", "false positives")
-    series = [(names[0], [float(n) for n in right[1:]], 3), (names[1], [float(n) for n in wrong[1:]], 2)]
-    title = "Scores of true and false positives"
+    series = [("true positives", right[1:], 3), ("false positives", wrong[1:], 2)]
     note = f"Not drawn: {right[0]:,} true and {wrong[0]:,} false positives with a score under 0.05." if right else ""
-    chart = bar_chart(title, labels, series, x_label="score, from", y_label="detections")
-    return chart_card(title, chart, names=legend([(names[0], 3), (names[1], 2)]), note=note)
+    axes = {"x_label": "score, from", "y_label": "detections"}
+    return bar_card("Scores of true and false positives", labels, series, note, **axes)
 
 
 def _calibration(analysis: Mapping[str, Any]) -> str:
     known = analysis["calibration"]
-    counts = known["counts"]
-    labels = [f"{place / len(counts):.1f}" for place in range(len(counts))]
+    labels = [f"{place / len(known['counts']):.1f}" for place in range(len(known["counts"]))]
     series = [
         ("score", [max(value, 0.0) for value in known["mean_scores"]], 1),
         ("precision", [max(value, 0.0) for value in known["precision"]], 3),
     ]
-    title = "Calibration of the scores"
-    chart = bar_chart(title, labels, series, x_label="score, from", y_label="mean of the bin, 0 to 1")
     note = f"With calibrated scores, score and precision are equal. Expected calibration error: {known['error']:.3f}."
-    return chart_card(title, chart, names=legend([("score", 1), ("precision", 3)]), note=note)
+    axes = {"x_label": "score, from", "y_label": "mean of the bin, 0 to 1"}
+    return bar_card("Calibration of the scores", labels, series, note, **axes)
 
 
 def _confusion(content: Content) -> str:
@@ -174,26 +153,20 @@ def _confusion(content: Content) -> str:
             "is not on the diagonal is missed: detected as another class, or (last column) not at all. The last row "
             "counts the other false positives."
         )
-    return (
-        f'<h3 class="above">{title}</h3><p>Detections from {escape(content.shown_from)} up.{words}</p>'
-        f"{card(body, scroll=True)}"
-    )
+    intro = f"<p>Detections from {escape(content.shown_from)} up.{words}</p>"
+    return f'<h3 class="above">{title}</h3>{intro}{card(body, scroll=True)}'
 
 
 def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    head = head_cell("", number=False) + "".join(head_cell(name, number=True) for name in names)
     rows = []
     for place, (name, row) in enumerate(zip(names, counts, strict=True)):
-        total = max(sum(row), 1)
-        cells = "".join(_matrix_cell(number, total, right=column == place) for column, number in enumerate(row))
-        rows.append(f'<th scope="row">{escape(name)}</th>{cells}')
-    return table(rows, head=head, kind="matrix")
-
-
-def _matrix_cell(number: int, total: int, *, right: bool) -> str:
-    kind = "good" if right else "bad"
-    words = f'{100 * number / total:.0f} %<small class="interval">{number:,}</small>' if number else ""
-    return f'<td class="number {kind}" style="--part:{number / total:.2f}">{words}</td>'
+        total, cells = max(sum(row), 1), f'<th scope="row">{escape(name)}</th>'
+        for column, value in enumerate(row):
+            kind = "good" if column == place else "bad"
+            html = f'{100 * value / total:.0f} %<small class="interval">{value:,}</small>' if value else ""
+            cells += f'<td class="number {kind}" style="--part:{value / total:.2f}">{html}</td>'
+        rows.append(cells)
+    return table(rows, head=heads("", *names, words=[""]), kind="matrix")
 
 
 def _list_of_confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
@@ -206,7 +179,7 @@ def _list_of_confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -
         if number and row != column and nothing not in (row, column)
     ]
     pairs.sort(key=lambda pair: -pair[0])
-    head = "".join(head_cell(name, number=name == "count") for name in ("ground truth", "predicted", "count"))
+    head = heads("ground truth", "predicted", "count", words=["ground truth", "predicted"])
     rows = [cell(row) + cell(column) + count(number) for number, row, column in pairs[:LISTED_CONFUSIONS]]
     return table(rows, head=head) if rows else "<p>No object was detected as another class.</p>"
 
@@ -214,16 +187,3 @@ def _list_of_confusions(names: Sequence[str], counts: Sequence[Sequence[int]]) -
 def _with_objects(curves: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Classes with objects in the scored images."""
     return [name for name, curve in curves.items() if curve["best_f1"] >= 0]
-
-
-def _names(series: Sequence[Series]) -> str:
-    return legend((line.name, line.color) for line in series) if len(series) > 1 else ""
-
-
-def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
-    """Mean of each column; empty without rows."""
-    return [sum(column) / len(column) for column in zip(*rows, strict=True)]
-
-
-def _sum(rows: Sequence[Sequence[int]]) -> list[int]:
-    return [sum(column) for column in zip(*rows, strict=True)]

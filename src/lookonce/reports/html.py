@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookonce.reports import comparison, error_analysis_page, sections
 from lookonce.reports.content import Content
+from lookonce.reports.data_section import data_section
 from lookonce.settings.names import few
 from lookonce.storage import write_file
 
@@ -20,7 +21,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("Worst images", "worst", sections.worst),
     ("Predictions of other weights", "predicted", sections.predicted),
     ("Training", "training", sections.curves),
-    ("Data", "data", sections.data_card),
+    ("Data", "data", lambda content: data_section(content.datasets)),
     ("Exported files", "exported", sections.exported_files),
     ("Settings", "settings", sections.settings_table),
     ("Environment", "machine", sections.facts),
@@ -28,36 +29,28 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
 )
 
 
-def write_report(path: Path, content: Content) -> Path:
-    """Writes the page, replacing an existing one; returns `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, render(content))
-    return path
-
-
 def write_plots(folder: Path, content: Content) -> list[Path]:
     """Writes the curves of the run as SVG files into `folder`; returns their paths."""
     files = sections.curve_files(content)
-    if files:
-        folder.mkdir(parents=True, exist_ok=True)
     for name, svg in files.items():
         write_file(folder / name, svg)
     return [folder / name for name in files]
 
 
 def render(content: Content) -> str:
-    """The page as HTML. Its scripts, styles and images are embedded; its Content-Security-Policy forbids others."""
-    parts = [(title, anchor, make(content)) for title, anchor, make in SECTIONS]
-    return fill_page(title=content.title, lead=lead(content), tiles=sections.tiles(content), parts=parts)
+    """The page of one run. Its scripts, styles and images are embedded; its Content-Security-Policy forbids others."""
+    record, parts = content.run.record, [(title, anchor, make(content)) for title, anchor, make in SECTIONS]
+    lead = f"A run of lookonce in {content.run.folder}."
+    if record is not None:
+        names = few([f"'{name}'" for name in record.class_names])
+        lead = f"YOLOv3-Tiny, trained to detect {names}."
+    return fill_page(title=content.title, lead=lead, tiles=sections.tiles(content), parts=parts)
 
 
-def write_comparison(path: Path, title: str, runs: Sequence[comparison.Compared]) -> Path:
-    """Writes the page that shows several runs side by side; returns `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def render_comparison(title: str, runs: Sequence[comparison.Compared]) -> str:
     parts = [(heading, anchor, make(runs)) for heading, anchor, make in comparison.SECTIONS]
-    words = f"{len(runs)} runs side by side; differences are relative to the first, '{runs[0].name}'."
-    write_file(path, fill_page(title=title, lead=words, tiles=comparison.tiles(runs), parts=parts))
-    return path
+    lead = f"{len(runs)} runs side by side; differences are relative to the first, '{runs[0].name}'."
+    return fill_page(title=title, lead=lead, tiles=comparison.tiles(runs), parts=parts)
 
 
 # A browser may load only the images, styles and scripts embedded in the page.
@@ -79,29 +72,18 @@ def fill_page(
 
     policy: its Content-Security-Policy; script: file of this package; footer: HTML.
     """
-    parts = [part for part in parts if part[2]]
-    links = "".join(f'<a href="#{anchor}">{heading}</a>' for heading, anchor, _ in parts)
-    body = "".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>' for heading, anchor, html in parts)
+    parts, files = [part for part in parts if part[2]], resources.files("lookonce.reports")
     return PAGE.format(
         policy=policy,
         title=escape(title),
-        style=_asset("page.css"),
-        script=_asset(script),
+        style=(files / "page.css").read_text(encoding="utf-8"),
+        script=(files / script).read_text(encoding="utf-8"),
         lead=escape(lead),
         tiles=tiles,
-        links=links,
-        body=body,
+        links="".join(f'<a href="#{anchor}">{heading}</a>' for heading, anchor, _ in parts),
+        body="".join(f'<section id="{anchor}"><h2>{heading}</h2>{html}</section>' for heading, anchor, html in parts),
         footer=footer,
     )
-
-
-def lead(content: Content) -> str:
-    """The sentence under the title."""
-    record = content.run.record
-    if record is None:
-        return f"A run of lookonce in {content.run.folder}."
-    names = [f"'{name}'" for name in record.class_names]
-    return f"YOLOv3-Tiny, trained to detect {few(names)}."
 
 
 PAGE = """<!doctype html>
@@ -128,7 +110,3 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-
-
-def _asset(name: str) -> str:
-    return (resources.files("lookonce.reports") / name).read_text(encoding="utf-8")

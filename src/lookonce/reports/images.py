@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import pairwise_iou_xyxy
+from lookonce.colors import css_color, text_color
 from lookonce.detections import Detections
+from lookonce.evaluation.matching import match_in_turn
 from lookonce.prediction.draw import place_tags
+from lookonce.prediction.renderer import encode
 
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger images are scaled down
@@ -36,10 +39,13 @@ def compared_figure(image: ComparedImage, classes: Classes, key: str, *, embed: 
     """Ground truth, then predictions. key: id of the image on the page; embed False: the page has it already."""
     matched_truth, matched_found = match(image.truth, image.found)
     missed, extra = int((~matched_truth).sum()), int((~matched_found).sum())
+    verdict = f"{len(image.truth)} labelled, {missed} missed, false positives: {extra}"
+    if not len(image.truth) and not extra:
+        verdict = "no objects, no predictions"
     return (
         '<figure class="pair"><div class="two">'
         f"{truth_figure(image, classes, key, embed=embed)}{found_figure(image, classes, key)}"
-        f"</div><figcaption><code>{escape(image.name)}</code><span>{_verdict(len(image.truth), missed, extra)}"
+        f"</div><figcaption><code>{escape(image.name)}</code><span>{verdict}"
         "</span></figcaption></figure>"
     )
 
@@ -64,28 +70,22 @@ def found_figure(image: ComparedImage, classes: Classes, key: str, title: str = 
 
 
 def match(truth: Detections, found: Detections) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Matched ground truth (T,) and true positives among the predictions (F,): same class, IoU of at least 0.5.
-
-    Highest score first, each prediction takes the free ground-truth box with the highest IoU, as in COCO's metric.
-    """
-    hit_truth, hit_found = np.zeros(len(truth), np.bool_), np.zeros(len(found), np.bool_)
-    overlaps = pairwise_iou_xyxy(found.boxes_xyxy, truth.boxes_xyxy)  # (F, T)
+    """Matched ground truth (T,) and true positives among the predictions (F,), highest score first: same class, IoU of
+    at least 0.5, as COCO's metric matches them."""
     same_class = found.labels[:, None] == truth.labels[None, :]
-    for row in np.argsort(-found.scores, kind="stable"):
-        free = np.where(same_class[row] & ~hit_truth, overlaps[row], 0)
-        if free.size and free.max() >= 0.5:
-            hit_truth[int(free.argmax())] = True
-            hit_found[row] = True
-    return hit_truth, hit_found
+    overlaps = pairwise_iou_xyxy(found.boxes_xyxy, truth.boxes_xyxy) * same_class  # (F, T)
+    matched = match_in_turn(overlaps, np.zeros(len(truth), np.bool_))[0]  # at the first threshold, 0.5
+    return np.isin(np.arange(len(truth)), matched), matched >= 0
 
 
-def data_uri(image: NDArray[np.uint8], quality: int = 82) -> str:
-    """(H, W, 3) uint8 RGB -> `data:image/jpeg;base64,...`, at most LONGEST_SIDE pixels a side."""
-    scale = LONGEST_SIDE / max(image.shape[:2])
+def data_uri(image: NDArray[np.uint8], quality: int = 82, longest_side: int = LONGEST_SIDE) -> str:
+    """(H, W, 3) uint8 RGB -> `data:image/jpeg;base64,...`, at most so many pixels a side."""
+    scale = longest_side / max(image.shape[:2])
     if scale < 1:
-        image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return jpeg_uri(encoded.tobytes())
+        # At least 1 pixel, because a panorama can be a thousand times wider than high.
+        size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return jpeg_uri(encode(image, ".jpg", quality))
 
 
 def jpeg_uri(content: bytes) -> str:
@@ -94,15 +94,8 @@ def jpeg_uri(content: bytes) -> str:
 
 def ink_on(color: str) -> str:
     """Black or white, whichever has more contrast on `#rrggbb`."""
-    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
-    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
-
-
-def _verdict(num_truth: int, missed: int, extra: int) -> str:
-    if not num_truth and not extra:
-        return "no objects, no predictions"
-    parts = [f"{num_truth} labelled", f"{missed} missed", f"false positives: {extra}"]
-    return ", ".join(parts)
+    red, green, blue = bytes.fromhex(color[1:])
+    return css_color(text_color((red, green, blue)))
 
 
 def _overlay(width: int, height: int, body: str, label: str, title: str) -> str:
@@ -125,18 +118,15 @@ def _boxes(
     for row in range(len(boxes))[::-1]:
         left, top, right, bottom = boxes.boxes_xyxy[row].tolist()
         name, color = classes[boxes.labels[row]]
-        text = f"{name} {_score(boxes.scores[row])}" if scores else name
+        score = boxes.scores[row]  # two decimals, or the first digit of a score that they would show as 0
+        text = f"{name} {score:.2f}" if score >= 0.01 else f"{name} {score:.1g}"
+        text = text if scores else name
         dash = "" if matched[row] else f' stroke-dasharray="{line * 3:.1f} {line * 2:.1f}"'
         place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
         rect = f'<rect {place} fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}>'
         parts.append(f"{rect}<title>{escape(text)}</title></rect>")
         tags.append(Tag(text=text, box_xyxy=(left, top, right, bottom), color=color))
     return "".join(parts) + tags_over(tags[::-1], size_hw)
-
-
-def _score(value: float) -> str:
-    """Two decimals, or the first digit of a score that they would show as 0."""
-    return f"{value:.2f}" if value >= 0.01 else f"{value:.1g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,26 +141,16 @@ class Tag:
 
 def tags_over(tags: Sequence[Tag], size_hw: tuple[int, int]) -> str:
     """SVG of the tags, the most important first: none covers another, and one without a free place is left out."""
-    fonts = [_font_size(tag, size_hw) for tag in tags]
-    sizes = [
-        (math.ceil(LETTER * font * len(tag.text) + font * 0.5), math.ceil(font * 1.25))
-        for tag, font in zip(tags, fonts, strict=True)
-    ]
-    left, top, right, bottom = (
-        np.rint(edges).astype(int).tolist() for edges in np.array([tag.box_xyxy for tag in tags]).reshape(-1, 4).T
-    )
-    places = place_tags(sizes, list(zip(left, top, right, bottom, strict=True)), (size_hw[1], size_hw[0]))
-    return "".join(
-        _tag_at(tag, font, place) for tag, font, place in zip(tags, fonts, places, strict=True) if place is not None
-    )
-
-
-def _font_size(tag: Tag, size_hw: tuple[int, int]) -> float:
-    font = max(size_hw) / 32
-    if not tag.fit:
-        return font
-    box_width = tag.box_xyxy[2] - tag.box_xyxy[0]
-    return min(max(box_width / (LETTER * len(tag.text) + 0.5), 0.4 * font), font)
+    fonts, sizes = [], []
+    for tag in tags:
+        font, box_width = max(size_hw) / 32, tag.box_xyxy[2] - tag.box_xyxy[0]
+        if tag.fit:
+            font = min(max(box_width / (LETTER * len(tag.text) + 0.5), 0.4 * font), font)
+        fonts.append(font)
+        sizes.append((math.ceil(LETTER * font * len(tag.text) + font * 0.5), math.ceil(font * 1.25)))
+    boxes = np.rint(np.array([tag.box_xyxy for tag in tags]).reshape(-1, 4)).astype(int).tolist()
+    places = zip(tags, fonts, place_tags(sizes, boxes, (size_hw[1], size_hw[0])), strict=True)
+    return "".join(_tag_at(tag, font, place) for tag, font, place in places if place is not None)
 
 
 def _tag_at(tag: Tag, font: float, place: tuple[int, int, int, int]) -> str:

@@ -1,12 +1,12 @@
 """The page of `lookonce monitor`: runs in progress with the curves of the report, one run over the other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 
 from lookonce.reports.comparison import Compared, curves, series_color
-from lookonce.reports.content import Content, Run, best_metrics, read_run
-from lookonce.reports.elements import card, three_digits
+from lookonce.reports.content import Content, best_metrics, read_run
+from lookonce.reports.elements import card, dot, three_digits, tiles
 from lookonce.reports.html import POLICY, fill_page
 from lookonce.reports.images import jpeg_uri
 from lookonce.storage import read_regular_file
@@ -41,36 +41,23 @@ def parts_of(folders: Mapping[str, Path], address_of: Callable[[Path], str]) -> 
 
     DataError if a folder is no run.
     """
-    runs = [_compared(name, read_run(folder)) for name, folder in folders.items()]
+    runs, shown = [], []
+    for place, (name, folder) in enumerate(folders.items()):
+        run = read_run(folder)
+        metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
+        runs.append(Compared(name=name, content=Content(title=name, run=run, metrics=metrics)))
+        values = {"epochs": f"{len(run.rows)}/{run.settings.get('epochs', '?')}"}
+        values |= {f"best {metric}": three_digits(metrics.get(metric, -1)) for metric in ("AP", "AP50")}
+        mark = dot(series_color(place))
+        shown += [(value, f"{mark}{words} of {escape(name)}") for words, value in values.items()]
     return {
-        TILES: _tiles(runs),
+        TILES: tiles(shown),
         "training": curves(runs) or "<p>No epoch is finished yet.</p>",
         "images": f'<div class="stack">{"".join(_images(run, address_of) for run in runs)}</div>',
         "log": "".join(
             f"<h3>{escape(run.name)}</h3><pre>{escape(log_end(run.content.run.folder))}</pre>" for run in runs
         ),
     }
-
-
-def _compared(name: str, run: Run) -> Compared:
-    metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
-    return Compared(name=name, content=Content(title=name, run=run, metrics=metrics))
-
-
-def _tiles(runs: Sequence[Compared]) -> str:
-    """For each run: its epochs, and the best AP and AP50 so far."""
-    cells = []
-    for place, run in enumerate(runs):
-        mark = f'<i class="dot" style="background:var(--series-{series_color(place)})"></i>'
-        epochs = f"{len(run.content.run.rows)}/{run.content.run.settings.get('epochs', '?')}"
-        shown = {"epochs": escape(epochs)} | {
-            f"best {name}": three_digits(run.content.metrics.get(name, -1)) for name in ("AP", "AP50")
-        }
-        cells += [
-            f'<div class="card tile"><b>{value}</b><span>{mark}{words} of {escape(run.name)}</span></div>'
-            for words, value in shown.items()
-        ]
-    return f'<div class="tiles">{"".join(cells)}</div>'
 
 
 def _images(run: Compared, address_of: Callable[[Path], str]) -> str:
@@ -88,7 +75,6 @@ def _images(run: Compared, address_of: Callable[[Path], str]) -> str:
 
 
 def embedded(image: Path) -> str:
-    """The image file as a data URL."""
     return jpeg_uri(read_regular_file(image))
 
 

@@ -4,25 +4,19 @@ Source of the form: Mitchell et al. 2019, "Model Cards for Model Reporting".
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from lookonce.reports.content import Content
-from lookonce.reports.sections import TWELVE, num_empty
+from lookonce.reports.content import Content, described
+from lookonce.reports.data_section import num_empty
+from lookonce.reports.elements import three_digits
+from lookonce.reports.sections import TWELVE
 from lookonce.reports.summary import FEW_OBJECTS, sentences
-from lookonce.storage import write_file
-
-
-def write_model_card(path: Path, content: Content) -> Path:
-    """Writes the card, replacing an existing one; returns `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, model_card(content))
-    return path
 
 
 def model_card(content: Content) -> str:
-    """The card as Markdown."""
-    parts = [f"# {content.title}", *_what(content), *_scores(content), *_limits(content), *_data(content)]
-    parts += [*_training(content), *_again(content)]
+    sections = (_what, _scores, _limits, _data, _training)
+    parts = [f"# {content.title}", *(part for section in sections for part in section(content))]
+    if content.commands:
+        parts += ["## Reproduce", "```\n" + "\n".join(content.commands) + "\n```"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -31,23 +25,12 @@ def _what(content: Content) -> Iterator[str]:
     if record is None:
         yield "A training run that has no weights yet."
         return
-    height, width = record.image_size
-    names = ", ".join(_plain(name) for name in record.class_names)
     yield (
         f"YOLOv3-Tiny (dialect {record.dialect.name}), which detects {record.num_classes} "
-        f"{'class' if record.num_classes == 1 else 'classes'} of objects in images: {names}."
+        f"{'class' if record.num_classes == 1 else 'classes'} of objects in images: "
+        f"{', '.join(map(_plain, record.class_names))}."
     )
-    yield _table(
-        ("", ""),
-        [
-            ("input", f"{width}×{height} pixels, {record.preprocessing.resize}, {record.preprocessing.color_order}"),
-            ("channels", ", ".join(map(str, record.channels))),
-            ("anchors, pixels", "  ".join(f"{w:g}×{h:g}" for w, h in record.anchors)),
-            ("confidence threshold", content.threshold),
-            ("training data, SHA-256", record.data_hash or "unknown"),
-            *record.versions.items(),
-        ],
-    )
+    yield _table(("", ""), [("confidence threshold", content.threshold), *described(record).items()])
 
 
 def _scores(content: Content) -> Iterator[str]:
@@ -58,36 +41,21 @@ def _scores(content: Content) -> Iterator[str]:
         return
     intervals = metrics.get("intervals", {})
     yield f"COCO's metric on {_plain(content.scored_on)}; a dash: there are no such objects."
-    yield _table(
-        ("", "", "value", "95 % interval"),
-        [
-            (name, words, _number(metrics[name]), _interval(intervals.get(name)))
-            for name, words in TWELVE.items()
-            if name in metrics
-        ],
-    )
-    per_class = metrics.get("per_class", {})
+    known = {name: words for name, words in TWELVE.items() if name in metrics}
+    rows = [(name, words, three_digits(metrics[name]), _interval(intervals.get(name))) for name, words in known.items()]
+    yield _table(("", "", "value", "95 % interval"), rows)
     best, sure = metrics.get("best_thresholds", {}), metrics.get("class_intervals", {})
-    if per_class:
-        yield _table(
-            ("class", "objects", "AP50", "95 % interval", "AP", "AR100", "best threshold (F1)"),
-            [
-                (
-                    _plain(name),
-                    f"{row['num_objects']:,}",
-                    _number(row["AP50"]),
-                    _interval(sure.get(name, {}).get("AP50")),
-                    _number(row["AP"]),
-                    _number(row["AR100"]),
-                    _number(best.get(name, {}).get("threshold", -1.0)),
-                )
-                for name, row in per_class.items()
-            ],
-        )
+    of_classes = []
+    for name, row in metrics.get("per_class", {}).items():
+        fractions = (row["AP"], row["AR100"], best.get(name, {}).get("threshold", -1.0))
+        interval = _interval(sure.get(name, {}).get("AP50"))
+        start = (_plain(name), f"{row['num_objects']:,}", three_digits(row["AP50"]), interval)
+        of_classes.append((*start, *map(three_digits, fractions)))
+    if of_classes:
+        yield _table(("class", "objects", "AP50", "95 % interval", "AP", "AR100", "best threshold (F1)"), of_classes)
 
 
 def _limits(content: Content) -> Iterator[str]:
-    """Known limits of the detector, from error types and groups."""
     analysis = content.analysis
     if not analysis:
         return
@@ -97,7 +65,7 @@ def _limits(content: Content) -> Iterator[str]:
         [(kind, f"{error['count']:,}", f"{100 * error['AP50']:.1f}") for kind, error in analysis["errors"].items()],
     )
     groups = [
-        (grouping["title"].lower(), group["name"], f"{group['num_objects']:,}", _number(group["AP50"]))
+        (grouping["title"].lower(), group["name"], f"{group['num_objects']:,}", three_digits(group["AP50"]))
         for grouping in analysis["groups"].values()
         for group in grouping["groups"]
         if group["num_objects"] >= FEW_OBJECTS
@@ -111,21 +79,17 @@ def _limits(content: Content) -> Iterator[str]:
 
 
 def _data(content: Content) -> Iterator[str]:
-    if not content.datasets:
+    datasets = content.datasets
+    if not datasets:
         return
     yield "## Data"
-    names = content.datasets[0].class_names
-    yield _table(
-        ("split", "images", "without objects", "objects"),
-        [(data.split, f"{len(data):,}", f"{num_empty(data):,}", f"{len(data.labels):,}") for data in content.datasets],
-    )
-    yield _table(
-        ("objects of class", *(data.split for data in content.datasets)),
-        [
-            (_plain(name), *(f"{int((data.labels == label).sum()):,}" for data in content.datasets))
-            for label, name in enumerate(names)
-        ],
-    )
+    counts = [(one.split, *(f"{n:,}" for n in (len(one), num_empty(one), len(one.labels)))) for one in datasets]
+    yield _table(("split", "images", "without objects", "objects"), counts)
+    rows = [
+        (_plain(name), *(f"{int((one.labels == label).sum()):,}" for one in datasets))
+        for label, name in enumerate(datasets[0].class_names)
+    ]
+    yield _table(("objects of class", *(one.split for one in datasets)), rows)
 
 
 def _training(content: Content) -> Iterator[str]:
@@ -140,19 +104,9 @@ def _training(content: Content) -> Iterator[str]:
     yield _table(("setting", "value"), [*known, ("epochs done", str(len(rows))), ("minutes", f"{minutes:.1f}")])
 
 
-def _again(content: Content) -> Iterator[str]:
-    if content.commands:
-        yield "## Reproduce"
-        yield "```\n" + "\n".join(content.commands) + "\n```"
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if value >= 0 else "–"
 
 
 def _interval(interval: dict[str, float] | None) -> str:

@@ -1,13 +1,15 @@
 """Charts as SVG text: lines, bars and heat maps in the colours of the surrounding page. `frame` draws all axes.
 
-Every colour is a CSS variable with a fallback (`var(--series-1, ...)`), so one chart suits a light and a dark page;
-`standalone` adds a style sheet for a chart in its own file.
+Every colour is a CSS variable of page.css, so one chart suits a light and a dark page; `standalone` adds these
+variables to a chart in its own file.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -115,12 +117,15 @@ def bar_chart(
     across, up = axes((0, max(len(labels), 1)), top)
     parts = []
     width = (across(1) - across(0)) * 0.76 / max(len(series), 1)
+    shown = [label if len(label) <= 10 else label[:9] + "…" for label in labels]
+    room = (across(1) - across(0)) / LETTER
+    every = max(1, math.ceil((max(map(len, shown), default=1) + 1) / room))  # labels must not overlap
     for place, (name, values, color) in enumerate(series):
         for index, value in enumerate(values):
             x = across(index + 0.12) + place * width
             parts.append(
                 f'<rect class="bar" x="{x:.1f}" y="{up(value):.1f}" width="{max(width - 1, 0.5):.1f}" '
-                f'height="{up(0) - up(value):.1f}" rx="1.5" style="fill:{_color(color)}">'
+                f'height="{up(0) - up(value):.1f}" rx="1.5" style="fill:{series_color(color)}">'
                 f"<title>{escape(labels[index])}, {escape(name)}: {format_y(value)}</title></rect>"
             )
     return frame(
@@ -128,7 +133,7 @@ def bar_chart(
         "".join(parts),
         across,
         up,
-        x_ticks=_bar_labels(labels, across),
+        x_ticks=[(index + 0.5, label) for index, label in enumerate(shown) if index % every == 0],
         y_ticks=[(tick, format_y(tick)) for tick in ticks(0, top)],
         x_label=x_label,
         y_label=y_label,
@@ -149,7 +154,7 @@ def heat_map(title: str, counts: NDArray[np.int64], across: Axis, up: Axis, **la
             f"M{across.start + column * width:.1f} {up.start + row * height:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"
             for row, column in np.argwhere(levels == level).tolist()
         )
-        parts.append(f'<path d="{cells}" style="fill:{_color(1)};fill-opacity:{level / HEAT_LEVELS:.2f}"/>')
+        parts.append(f'<path d="{cells}" style="fill:{series_color(1)};fill-opacity:{level / HEAT_LEVELS:.2f}"/>')
     return frame(title, "".join(parts), across, up, **labels)
 
 
@@ -201,46 +206,42 @@ def standalone(svg: str, title: str, series: Sequence[Series] = ()) -> str:
     """A chart as the content of an SVG file, with its title and legend, readable on light and dark backgrounds."""
     width, height = (float(side) for side in svg.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split())
     head = 44 if len(series) > 1 else 24
-    parts = [f'<text x="{LEFT}" y="{16 - head}" font-weight="600" style="fill:{_INK}">{escape(title)}</text>']
+    parts = [f'<text x="{LEFT}" y="{16 - head}" font-weight="600" style="fill:var(--ink)">{escape(title)}</text>']
     x = float(LEFT)
     for line in series if len(series) > 1 else ():
-        parts.append(f'<rect x="{x:.1f}" y="-18" width="9" height="9" rx="2" style="fill:{_color(line.color)}"/>')
+        parts.append(f'<rect x="{x:.1f}" y="-18" width="9" height="9" rx="2" style="fill:{series_color(line.color)}"/>')
         parts.append(_text(x + 14, -9.5, line.name, anchor="start"))
         x += 32 + LETTER * len(line.name)
-    style = f"<style>{LIGHT}@media (prefers-color-scheme: dark){{{DARK}}}</style>"
+    css = (resources.files("lookonce.reports") / "page.css").read_text(encoding="utf-8")
+    light, dark = ("".join(re.findall(r"--[\w-]+:[^;]+;", block)) for block in re.findall(r":root {([^}]*)}", css))
+    style = (
+        f"<style>svg{{{light}background:var(--surface)}}@media (prefers-color-scheme: dark){{svg{{{dark}}}}}</style>"
+    )
     opening, rest = svg.split(">", 1)
     opening = opening.replace(f'viewBox="0 0 {width:g} {height:g}"', f'viewBox="0 {-head} {width:g} {height + head:g}"')
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{"".join(parts)}{rest}\n'
 
 
-# page.css has the same variables for the page; these are for standalone charts.
-LIGHT = "svg{--ink:#1c2430;--faint:#5d6878;--rule:#dde2e9;--surface:#fff;background:#fff}"
-DARK = "svg{--ink:#e7ebf1;--faint:#9aa6b6;--rule:#2d3644;--surface:#151a21;background:#151a21}"
-_FALLBACKS = ("#2f6fde", "#d9622b", "#1f9d76", "#a54ec4", "#c79a12", "#64748b")
+def series_color(number: int) -> str:
+    return f"var(--series-{(number - 1) % NUM_SERIES_COLORS + 1})"
 
 
-def _color(number: int) -> str:
-    slot = (number - 1) % NUM_SERIES_COLORS
-    return f"var(--series-{slot + 1},{_FALLBACKS[slot]})"
-
-
-_RULE = "stroke:var(--rule,#ddd)"
-_INK = "var(--ink,#1c2430)"
+_RULE = "stroke:var(--rule)"
 
 
 def _line(series: Series, across: Axis, up: Axis, format_y: Format, x_label: str) -> str:
     places = [(across(x), up(min(y, up.high)), x, y) for x, y in series.points if math.isfinite(y)]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in _corners([(x, y) for x, y, _, _ in places]))
-    color = _color(series.color)
+    color = series_color(series.color)
+    if not path:
+        return ""
     if series.thin:
         style = f"fill:none;stroke:{color};stroke-opacity:.45"
-        return f'<path d="M{path}" style="{style}"><title>{escape(series.name)}</title></path>' if path else ""
-    parts = (
-        [f'<path d="M{path}" style="fill:none;stroke:{color};stroke-width:2;stroke-linejoin:round"/>'] if path else []
-    )
+        return f'<path d="M{path}" style="{style}"><title>{escape(series.name)}</title></path>'
+    parts = [f'<path d="M{path}" style="fill:none;stroke:{color};stroke-width:2;stroke-linejoin:round"/>']
     radius = 2.5 if len(places) <= 40 else 1.5
     every = math.ceil(len(places) / MOST_MARKS)  # hovering over a mark shows its value
-    for x, y, epoch, value in places[:: max(every, 1)]:
+    for x, y, epoch, value in places[::every]:
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" style="fill:{color}"/>'
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="transparent"><title>{escape(series.name)}, '
@@ -259,19 +260,7 @@ def _corners(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     ]
 
 
-def _bar_labels(labels: Sequence[str], across: Axis) -> list[tuple[float, str]]:
-    """(place, text) of every label, or of every n-th if they would overlap."""
-    room = (across(1) - across(0)) / LETTER
-    longest = max((len(label) for label in labels), default=1)
-    every = max(1, math.ceil((min(longest, 10) + 1) / room))
-    return [
-        (index + 0.5, label if len(label) <= 10 else label[:9] + "…")
-        for index, label in enumerate(labels)
-        if index % every == 0
-    ]
-
-
 def _text(x: float, y: float, text: str, *, anchor: str, turned: bool = False) -> str:
     turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}'
-    return f'<text {place} style="fill:var(--faint,#667)">{escape(text)}</text>'
+    return f'<text {place} style="fill:var(--faint)">{escape(text)}</text>'

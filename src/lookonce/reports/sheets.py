@@ -1,6 +1,7 @@
 """Contact sheets of an evaluation: ground truth beside predictions, for the worst and for evenly spaced images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,11 +19,15 @@ from lookonce.detections import Detections
 from lookonce.evaluation.analysis import SHOWN_SCORE, Analysis
 from lookonce.evaluation.results import Results
 from lookonce.prediction.draw import draw
+from lookonce.prediction.renderer import encode
 from lookonce.reports.images import match
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
 
 ImageArray = NDArray[np.uint8]
 
+MASK_IMAGES, MASK_SIDE = 8, 640  # of `write_masks`
 IMAGE_SIDE = 440  # pixels, of each of the two images of a pair
 BATCH_IMAGES, BATCH_SIDE, BATCH_QUALITY = 16, 240, 75  # images on the sheet of a batch; pixels; of JPEG
 VALIDATION_IMAGES = 4  # reading and drawing them takes 0.1 s after each evaluation
@@ -35,15 +40,27 @@ JPEG_QUALITY = 88
 
 def write_sheets(folder: Path, dataset: Dataset, results: Results, analysis: Analysis, count: int) -> list[Path]:
     """Writes worst.jpg and images.jpg with up to `count` images each; omits a sheet if image files are missing."""
-    worst = analysis.images.worst()[:count]
-    files = []
-    for name, rows in (("worst.jpg", worst), ("images.jpg", even_choice(len(dataset), count))):
+    files, best = [], analysis.best_thresholds()
+    lowest = [best.get(name, SHOWN_SCORE) for name in dataset.class_names]
+    chosen = {"worst.jpg": analysis.images.worst()[:count], "images.jpg": even_choice(len(dataset), count)}
+    for name, rows in chosen.items():
         if len(rows) and not missing_rows([dataset.image_paths[row] for row in rows]):
-            lowest = lowest_scores(dataset, analysis)
-            pairs = [_pair(dataset, results, lowest, row) for row in rows.tolist()]
-            write_file(folder / name, _jpeg(_arranged(pairs, columns=2, cell_width=PAIR_WIDTH)))
             files.append(folder / name)
+            _write_pairs(files[-1], dataset, results, lowest, rows.tolist())
     return files
+
+
+def _write_pairs(
+    file: Path,
+    dataset: Dataset,
+    results: Results,
+    lowest: Sequence[float],
+    rows: Sequence[int],
+    quality: int = JPEG_QUALITY,
+) -> None:
+    pairs = [_pair(dataset, results, lowest, row) for row in rows]
+    sheet = arranged(pairs, columns=2, cell_width=PAIR_WIDTH)
+    write_file(file, encode(sheet, ".jpg", quality))
 
 
 def write_validation(file: Path, dataset: Dataset, results: Results, threshold: float) -> None:
@@ -53,10 +70,7 @@ def write_validation(file: Path, dataset: Dataset, results: Results, threshold: 
     """
     lowest = [threshold if threshold >= 0 else SHOWN_SCORE] * len(dataset.class_names)
     rows = even_choice(len(dataset), VALIDATION_IMAGES).tolist()
-    pairs = [_pair(dataset, results, lowest, row) for row in rows]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sheet = _arranged(pairs, columns=2, cell_width=PAIR_WIDTH)
-    write_file(file, _jpeg(sheet, BATCH_QUALITY))
+    _write_pairs(file, dataset, results, lowest, rows, BATCH_QUALITY)
 
 
 def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
@@ -66,12 +80,10 @@ def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
         return
     cells = []
     for row in rows:
-        small, scale = _small(read_image(dataset.image_paths[row]))
-        truth = truth_of(dataset, row)
-        drawn = draw(small, _scaled(truth, scale), dataset.class_names, show_scores=False)
-        boxes = "box" if len(truth) == 1 else "boxes"
-        cells.append(_headed(drawn, dataset.image_paths[row].name, f": {len(truth)} {boxes}", IMAGE_SIDE))
-    write_file(file, _jpeg(_arranged(cells, columns=4, cell_width=IMAGE_SIDE)))
+        path, truth = dataset.image_paths[row], truth_of(dataset, row)
+        drawn = _drawn(read_image(path), truth, dataset.class_names, show_scores=False)
+        cells.append(_headed(drawn, path.name, f": {counted(len(truth), 'box')}", IMAGE_SIDE))
+    write_file(file, encode(arranged(cells, columns=4, cell_width=IMAGE_SIDE), ".jpg", JPEG_QUALITY))
 
 
 def write_batch(file: Path, batch: Batch, class_names: Sequence[str]) -> None:
@@ -79,14 +91,26 @@ def write_batch(file: Path, batch: Batch, class_names: Sequence[str]) -> None:
     cells = []
     for row, image in enumerate(batch.images[:BATCH_IMAGES]):
         own = batch.image_index == row
-        boxes = Detections(
-            boxes_xyxy=batch.boxes_xyxy[own], scores=np.ones(own.sum(), np.float32), labels=batch.labels[own]
-        )
-        small, scale = _small(image, BATCH_SIDE)
-        cells.append(draw(small, _scaled(boxes, scale), class_names, show_scores=False))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sheet = _arranged(cells, columns=4, cell_width=max(cell.shape[1] for cell in cells))
-    write_file(file, _jpeg(sheet, BATCH_QUALITY))
+        scores = np.ones(own.sum(), np.float32)
+        boxes = Detections(boxes_xyxy=batch.boxes_xyxy[own], scores=scores, labels=batch.labels[own])
+        cells.append(_drawn(image, boxes, class_names, side=BATCH_SIDE, show_scores=False))
+    sheet = arranged(cells, columns=4, cell_width=max(cell.shape[1] for cell in cells))
+    write_file(file, encode(sheet, ".jpg", BATCH_QUALITY))
+
+
+def write_masks(
+    file: Path, canvases: NDArray[np.uint8], found: Mapping[str, Sequence[Detections]], record: ModelRecord
+) -> None:
+    """Writes a sheet with a row for each network input, at most MASK_IMAGES, and a column for each anchor mask.
+
+    canvases (B, H, W, 3) uint8 RGB. found: name of the mask -> detections in each of them, in pixels of the input.
+    """
+    cells = []
+    for place, canvas in enumerate(canvases[:MASK_IMAGES]):
+        for name, of_mask in found.items():
+            shown = of_mask[place].select(of_mask[place].scores > record.thresholds.score)
+            cells.append(_headed(_drawn(canvas, shown, record.class_names, side=MASK_SIDE), name))
+    write_file(file, encode(arranged(cells, columns=len(found), cell_width=cells[0].shape[1]), file.suffix))
 
 
 def truth_of(dataset: Dataset, index: int) -> Detections:
@@ -109,49 +133,39 @@ def found_in(dataset: Dataset, results: Results, index: int, lowest: Sequence[fl
     )
 
 
-def lowest_scores(dataset: Dataset, analysis: Analysis) -> list[float]:
-    """(C,) by label: the best threshold of each class, SHOWN_SCORE for a class without one."""
-    best = analysis.best_thresholds()
-    return [best.get(name, SHOWN_SCORE) for name in dataset.class_names]
-
-
 def _pair(dataset: Dataset, results: Results, lowest: Sequence[float], index: int) -> ImageArray:
     """Heading, ground truth and predictions of one image; errors have a red frame. lowest: as of `found_in`."""
-    image = read_image(dataset.image_paths[index])
-    truth = truth_of(dataset, index)
-    found = found_in(dataset, results, index, lowest)
+    path, names = dataset.image_paths[index], dataset.class_names
+    image, truth, found = read_image(path), truth_of(dataset, index), found_in(dataset, results, index, lowest)
     hit_truth, hit_found = match(truth, found)
-    small, scale = _small(image)
-    names = dataset.class_names
-    left = _framed(
-        draw(small, _scaled(truth, scale), names, show_scores=False), _scaled(truth.select(~hit_truth), scale)
-    )
-    right = _framed(draw(small, _scaled(found, scale), names), _scaled(found.select(~hit_found), scale))
+    left = _drawn(image, truth, names, framed=~hit_truth, show_scores=False)
+    right = _drawn(image, found, names, framed=~hit_found)
     missed, wrong = int((~hit_truth).sum()), int((~hit_found).sum())
     counts = f": {len(truth)} labelled, {missed} missed, false positives: {wrong}"
-    gap = np.full((small.shape[0], GAP // 2, 3), GROUND, np.uint8)
-    return _headed(np.concatenate([left, gap, right], axis=1), dataset.image_paths[index].name, counts, PAIR_WIDTH)
+    gap = np.full((len(left), GAP // 2, 3), GROUND, np.uint8)
+    return _headed(np.concatenate([left, gap, right], axis=1), path.name, counts, PAIR_WIDTH)
 
 
-def _small(image: ImageArray, side: int = IMAGE_SIDE) -> tuple[ImageArray, float]:
-    """The image scaled to that many pixels on its longer side, and the scale factor."""
+def _drawn(
+    image: ImageArray,
+    boxes: Detections,
+    class_names: Sequence[str],
+    *,
+    side: int = IMAGE_SIDE,
+    framed: NDArray[np.bool_] | None = None,
+    show_scores: bool = True,
+) -> ImageArray:
+    """The image scaled to `side` pixels on its longer side, with its boxes; those of the mask `framed` get a second,
+    red frame two pixels outside."""
     scale = side / max(image.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8), scale
-
-
-def _scaled(boxes: Detections, scale: float) -> Detections:
-    return Detections(
-        boxes_xyxy=(boxes.boxes_xyxy * scale).astype(np.float32), scores=boxes.scores, labels=boxes.labels
-    )
-
-
-def _framed(image: ImageArray, boxes: Detections) -> ImageArray:
-    """Draws a second frame, two pixels outside each box."""
-    framed = image.copy()
-    for left, top, right, bottom in np.rint(boxes.boxes_xyxy).astype(int).tolist():
-        cv2.rectangle(framed, (left - 3, top - 3), (right + 2, bottom + 2), MISTAKE_COLOR, thickness=2)
-    return framed
+    small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8)
+    scaled = replace(boxes, boxes_xyxy=(boxes.boxes_xyxy * scale).astype(np.float32))
+    drawn = draw(small, scaled, class_names, show_scores=show_scores)
+    for box in [] if framed is None else scaled.boxes_xyxy[framed]:
+        left, top, right, bottom = np.rint(box).astype(int).tolist()
+        cv2.rectangle(drawn, (left - 3, top - 3), (right + 2, bottom + 2), MISTAKE_COLOR, thickness=2)
+    return drawn
 
 
 def _headed(image: ImageArray, name: str, counts: str, width: int) -> ImageArray:
@@ -167,7 +181,7 @@ def _headed(image: ImageArray, name: str, counts: str, width: int) -> ImageArray
     return cell
 
 
-def _arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> ImageArray:
+def arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> ImageArray:
     """A sheet with rows of cells; each row is as high as its highest cell."""
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.shape[0] for cell in row) + GAP for row in rows]
@@ -180,8 +194,3 @@ def _arranged(cells: Sequence[ImageArray], *, columns: int, cell_width: int) -> 
             sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
         top += height
     return sheet
-
-
-def _jpeg(image: ImageArray, quality: int = JPEG_QUALITY) -> bytes:
-    _, content = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return content.tobytes()

@@ -11,28 +11,28 @@ FEW_OBJECTS = 20  # AP of a class with fewer scored objects is unreliable
 
 def sentences(content: Content) -> list[str]:
     """The summary as plain text, without markup."""
-    return [*_scores(content), *_shown(content), *_classes(content.metrics), *_errors(content), *_training(content)]
+    rows = content.run.rows
+    found = [*_scores(content), *_classes(content.metrics), *_errors(content.analysis)]
+    scored = [(row["AP"], place) for place, row in enumerate(rows, start=1) if "AP" in row]
+    if len(scored) > 2 and max(scored)[1] == len(rows):
+        found.append("The last epoch was the best: longer training may score higher.")
+    return found
 
 
 def _scores(content: Content) -> Iterator[str]:
     metrics = content.metrics
     if metrics.get("AP50", -1) < 0:
         yield "It has not been scored: there are no labelled images to score it on."
-        return
-    interval = metrics.get("intervals", {}).get("AP50")
-    sure = f" (95 % interval {interval['low']:.3f} to {interval['high']:.3f})" if interval else ""
-    yield f"AP50 {metrics['AP50']:.3f}{sure} and AP {metrics['AP']:.3f} on {content.scored_on}."
-
-
-def _shown(content: Content) -> Iterator[str]:
+    else:
+        interval = metrics.get("intervals", {}).get("AP50")
+        sure = f" (95 % interval {interval['low']:.3f} to {interval['high']:.3f})" if interval else ""
+        yield f"AP50 {metrics['AP50']:.3f}{sure} and AP {metrics['AP']:.3f} on {content.scored_on}."
     if content.weak:
         yield content.weak
     if content.counts is not None:
         objects, missed, wrong = content.counts
-        yield (
-            f"From {content.shown_from} up, {objects - missed:,} of {counted(objects, 'object')} are detected and "
-            f"{missed:,} missed; false positives: {wrong:,}."
-        )
+        found = f"{objects - missed:,} of {counted(objects, 'object')} are detected and {missed:,} missed"
+        yield f"From {content.shown_from} up, {found}; false positives: {wrong:,}."
 
 
 def _classes(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -46,21 +46,14 @@ def _classes(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"Fewer than {FEW_OBJECTS} objects of {few(rare, 6)} were scored, so these scores are unreliable."
 
 
-def _errors(content: Content) -> Iterator[str]:
-    errors: Mapping[str, Mapping[str, float]] = content.analysis.get("errors", {})
+def _errors(analysis: Mapping[str, Any]) -> Iterator[str]:
+    errors: Mapping[str, Mapping[str, float]] = analysis.get("errors", {})
     costly = sorted(errors, key=lambda kind: -errors[kind]["AP50"])[:2]
     if costly and errors[costly[0]]["AP50"] > 0:
         kinds = " and ".join(f"{kind} errors ({100 * errors[kind]['AP50']:.1f})" for kind in costly)
         yield f"Most points of AP50 are lost to {kinds}."
-    sizes = content.analysis.get("groups", {}).get("size", {}).get("groups", [])
+    sizes = analysis.get("groups", {}).get("size", {}).get("groups", [])
     known = [group for group in sizes if group["num_objects"] >= FEW_OBJECTS]
     if len(known) > 1:
         weakest = min(known, key=lambda group: group["AP50"])
         yield f"The weakest group by size is {weakest['name']}: AP50 {weakest['AP50']:.3f}."
-
-
-def _training(content: Content) -> Iterator[str]:
-    rows = content.run.rows
-    scored = [(row["AP"], place) for place, row in enumerate(rows, start=1) if "AP" in row]
-    if len(scored) > 2 and max(scored)[1] == len(rows):
-        yield "The last epoch was the best: longer training may score higher."

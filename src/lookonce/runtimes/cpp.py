@@ -1,11 +1,9 @@
 """Runs exported files with the C++ program as a subprocess that reads image files, as a user would."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -50,23 +48,18 @@ class CppRuntime:
         self,
         canvases: NDArray[np.uint8],
         *,
-        score_threshold: float,
-        iou_threshold: float,
-        max_detections: int,
         multi_label: bool | None = None,
         agnostic: bool | None = None,
+        **thresholds: float,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
-        if multi_label is None:
-            multi_label = self.record.thresholds.multi_label
-        if agnostic is None:
-            agnostic = self.record.thresholds.agnostic
+        selection = self.record.thresholds.selection(multi_label, agnostic)
         options = {
-            "threshold": score_threshold,
-            "iou-threshold": iou_threshold,
-            "max-detections": max_detections,
-            "multi-label": str(multi_label).lower(),
-            "agnostic": str(agnostic).lower(),
+            "threshold": thresholds["score_threshold"],
+            "iou-threshold": thresholds["iou_threshold"],
+            "max-detections": thresholds["max_detections"],
+            "multi-label": str(selection["multi_label"]).lower(),
+            "agnostic": str(selection["agnostic"]).lower(),
         }
         with temporary_folder() as scratch:
             images, output = scratch / "images", scratch / "output"
@@ -74,22 +67,20 @@ class CppRuntime:
             for number, canvas in enumerate(canvases):
                 content = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1]
                 (images / f"{number:06}.png").write_bytes(content.tobytes())
-            self._run(images, "--output", output, *(f"--{name}={value}" for name, value in options.items()))
+            flags = [f"--{name}={value}" for name, value in options.items()]
+            command: list[str | Path] = [self.program, self.path, images, "--output", output, *flags, "--no-images"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                reason = done.stderr.strip() or f"exit status {done.returncode}"
+                raise WeightsError.at(self.path, f"{PROGRAM} failed: {reason}")
             lines = (output / "detections.jsonl").read_text(encoding="utf-8").splitlines()
-        return [_detections(json.loads(line)["detections"]) for line in lines]
-
-    def _run(self, *arguments: str | os.PathLike[str]) -> None:
-        command = [self.program, self.path, *arguments, "--no-images"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise WeightsError.at(
-                self.path, f"{PROGRAM} failed: {done.stderr.strip() or f'exit status {done.returncode}'}"
+        detections = []
+        for found in (json.loads(line)["detections"] for line in lines):
+            boxes_xyxy = np.array([one["box_xyxy"] for one in found], np.float32).reshape(-1, 4)
+            scores, labels = ([one[name] for one in found] for name in ("score", "label"))
+            detections.append(
+                Detections(
+                    boxes_xyxy=boxes_xyxy, scores=np.array(scores, np.float32), labels=np.array(labels, np.int64)
+                )
             )
-
-
-def _detections(found: list[dict[str, Any]]) -> Detections:
-    return Detections(
-        boxes_xyxy=np.array([one["box_xyxy"] for one in found], np.float32).reshape(-1, 4),
-        scores=np.array([one["score"] for one in found], np.float32),
-        labels=np.array([one["label"] for one in found], np.int64),
-    )
+        return detections

@@ -1,6 +1,7 @@
 """The detector: images of any size -> detections in their own pixels, with any runtime; thresholds of each class."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from lookonce.detections import Detections
 from lookonce.letterbox import Placement, fit
 from lookonce.model.nms import MOST_CANDIDATES, suppress_any_class
 from lookonce.runtimes.base import Runtime
-from lookonce.settings.record import ModelRecord, Thresholds
+from lookonce.settings.record import ModelRecord
 
 Fitted = tuple[NDArray[np.uint8], Placement]
 
@@ -47,9 +48,11 @@ class Detector:
         self.score_threshold = known.score if score_threshold is None else score_threshold
         self.iou_threshold = known.iou if iou_threshold is None else iou_threshold
         self.max_detections = known.max_detections if max_detections is None else max_detections
-        self.multi_label = known.multi_label if multi_label is None else multi_label
-        self.agnostic = known.agnostic if agnostic is None else agnostic
-        self._class_scores = _class_scores(runtime.record, known) if score_threshold is None else None
+        self.multi_label, self.agnostic = known.selection(multi_label, agnostic).values()
+        self._class_scores: NDArray[np.float32] | None = None  # (C,) threshold of each class; None: all share one
+        if score_threshold is None and known.per_class_score:
+            scores = [known.per_class_score.get(name, known.score) for name in runtime.record.class_names]
+            self._class_scores = np.array(scores, np.float32)
 
     @property
     def record(self) -> ModelRecord:
@@ -100,13 +103,4 @@ class Detector:
         if self._suppresses_late:
             found = suppress_any_class(found, self.iou_threshold, self.max_detections)
         boxes_xyxy = placement.to_original(found.boxes_xyxy).astype(np.float32, copy=False)
-        inside = area_xyxy(boxes_xyxy) > 0
-        return Detections(boxes_xyxy=boxes_xyxy, scores=found.scores, labels=found.labels).select(inside)
-
-
-def _class_scores(record: ModelRecord, thresholds: Thresholds) -> NDArray[np.float32] | None:
-    """(C,) confidence threshold of each class; None when all classes share one."""
-    if not thresholds.per_class_score:
-        return None
-    scores = [thresholds.per_class_score.get(name, thresholds.score) for name in record.class_names]
-    return np.array(scores, np.float32)
+        return replace(found, boxes_xyxy=boxes_xyxy).select(area_xyxy(boxes_xyxy) > 0)

@@ -30,7 +30,7 @@ PACKED_OUTPUTS = ("predictions",)  # (B, 4 + C, N): centre x, centre y, width, h
 # (B, 1), (B, D, 4), (B, D), (B, D): after the number of detections, boxes and scores are 0, labels -1.
 PADDED_OUTPUTS = ("num_detections", "boxes_xyxy", "scores", "labels")
 # Scalars of a graph that outputs detections: inputs, or constants of an .onnx file.
-THRESHOLDS = ("score_threshold", "iou_threshold", "max_detections")
+THRESHOLDS = {"score_threshold": np.float32, "iou_threshold": np.float32, "max_detections": np.int64}
 # Names of decoded boxes and scores inside an ONNX graph that ends in detections.
 INNER_NAMES = {"boxes_xyxy": "decoded_boxes_xyxy", "scores": "decoded_scores"}
 
@@ -77,6 +77,7 @@ class ExportedRuntime(ABC):
         self._engines: dict[tuple[tuple[str, ...], int], Engine] = {}
         self._process = os.getpid()
         self._of_parent: list[object] = []
+        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     @abstractmethod
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
@@ -89,40 +90,30 @@ class ExportedRuntime(ABC):
         self,
         canvases: NDArray[np.uint8],
         *,
-        score_threshold: float,
-        iou_threshold: float,
-        max_detections: int,
         multi_label: bool | None = None,
         agnostic: bool | None = None,
+        **thresholds: Any,
     ) -> list[Detections]:
         """See runtimes.base.Runtime.detect."""
         self._survive_fork()
         groups = list(self._groups(canvases))
         several = len(groups) > 1 and self.threads > 1 and self.side_by_side
-        own = self.record.thresholds
-        selection = {
-            "multi_label": own.multi_label if multi_label is None else multi_label,
-            "agnostic": own.agnostic if agnostic is None else agnostic,
-        }
+        selection = self.record.thresholds.selection(multi_label, agnostic)
         # Both are fixed in a graph that ends in detections; for other values the raw heads are used.
-        is_own = selection == {"multi_label": own.multi_label, "agnostic": own.agnostic}
+        is_own = selection == self.record.thresholds.selection(None, None)
         gives = self.gives if is_own or self.gives not in SELECTED else raw_names(self.record)
         engine = self._engine(gives, self.threads if several else 1)
-        thresholds: dict[str, Any] = {
-            "score_threshold": score_threshold,
-            "iou_threshold": iou_threshold,
-            "max_detections": max_detections,
-        }
 
         def detect_group(group: NDArray[np.uint8]) -> list[Detections]:
             prepared, size_hw = self._prepare(group), group.shape[1:3]
             if gives in SELECTED:
-                found = SELECTED[gives](*engine(prepared, _threshold_arrays(**thresholds)), num_images=len(group))
-                return self._with_known_classes(found)
+                inputs = {name: np.array(thresholds[name], kind) for name, kind in THRESHOLDS.items()}
+                return self._with_known_classes(SELECTED[gives](*engine(prepared, inputs), num_images=len(group)))
             values = self._as_recorded(gives, engine(prepared, {}), size_hw)
             found = []
             for row in range(len(group)):
-                boxes_xyxy, scores = self._decoded(gives, [value[row : row + 1] for value in values], score_threshold)
+                one = [value[row : row + 1] for value in values]
+                boxes_xyxy, scores = self._decoded(gives, one, thresholds["score_threshold"])
                 found.append(select_detections(boxes_xyxy, scores, **selection, **thresholds))
             return found
 
@@ -235,8 +226,10 @@ def parse_record(text: str | None, path: Path, to: str) -> ModelRecord:
     return _parsed(records.parse_record, text, path)
 
 
-def parse_interface(text: str | None, path: Path) -> Interface:
-    return _parsed(Interface.model_validate_json, text or "", path)
+def described(texts: Mapping[str, str | None], path: Path, to: str) -> tuple[ModelRecord, Interface]:
+    """The record and the interface of a format that stores both as texts; see `parse_record`."""
+    record = parse_record(texts.get(RECORD_KEY), path, to)
+    return record, _parsed(Interface.model_validate_json, texts.get(INTERFACE_KEY) or "", path)
 
 
 def _parsed(parse: Callable[[str], Parsed], text: str, path: Path) -> Parsed:
@@ -299,16 +292,6 @@ def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, 
             return wanted
     expected = " or ".join(", ".join(wanted) for wanted in known)
     raise WeightsError.at(path, f"outputs {', '.join(names)}; expected {expected}")
-
-
-def _threshold_arrays(
-    *, score_threshold: float, iou_threshold: float, max_detections: int
-) -> dict[str, NDArray[np.generic]]:
-    return {
-        "score_threshold": np.array(score_threshold, np.float32),
-        "iou_threshold": np.array(iou_threshold, np.float32),
-        "max_detections": np.array(max_detections, np.int64),
-    }
 
 
 def _split_detections(

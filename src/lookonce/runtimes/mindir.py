@@ -6,7 +6,7 @@ stored in the file's `user_info`, a field of MindSpore's mind_ir.proto.
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lookonce
-from lookonce.detections import Detections
 from lookonce.errors import LookonceError, WeightsError
 from lookonce.log import get_logger
-from lookonce.model.decode_numpy import decode_heads
-from lookonce.model.nms import select_detections
 from lookonce.protobuf import as_field, fields
-from lookonce.runtimes.exported import (
-    DECODED_OUTPUTS,
-    INTERFACE_KEY,
-    RECORD_KEY,
-    Engine,
-    ExportedRuntime,
-    Float32,
-    parse_interface,
-    parse_record,
-    raw_names,
-)
+from lookonce.runtimes.exported import Engine, ExportedRuntime, described
 from lookonce.storage import temporary_folder
 
 PYTHON_VARIABLE = "LOOKONCE_MINDSPORE"
@@ -48,9 +35,7 @@ class MindSporeRuntime(ExportedRuntime):
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         path = Path(path)
-        info = read_user_info(path)
-        record = parse_record(info.get(RECORD_KEY), path, "mindir")
-        super().__init__(path, record, parse_interface(info.get(INTERFACE_KEY), path), threads=threads)
+        super().__init__(path, *described(read_user_info(path), path, "mindir"), threads=threads)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:  # noqa: ARG002
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
@@ -60,36 +45,14 @@ class MindSporeRuntime(ExportedRuntime):
                 names = ",".join(self.interface.outputs)
                 run_program("run", self.path.resolve(), given, results, "--batch", self.group, "--outputs", names)
                 values = np.load(results)
-                return [values[name] for name in outputs]
+                return [values[name][: len(images)] for name in outputs]
 
         return run
 
-    def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Float32]:
-        return self._ask(canvases, raw_names(self.record))
-
-    def _ask(self, canvases: NDArray[np.uint8], outputs: Sequence[str]) -> list[Float32]:
-        prepared = np.concatenate([self._prepare(group) for group in self._groups(canvases)])
-        values = self.open_engine(outputs, threads=1, at_once=1)(prepared, {})
-        return [value[: len(canvases)] for value in self._as_recorded(outputs, values, canvases.shape[1:3])]
-
-    def detect(
-        self,
-        canvases: NDArray[np.uint8],
-        *,
-        multi_label: bool | None = None,
-        agnostic: bool | None = None,
-        **thresholds: Any,
-    ) -> list[Detections]:
-        if multi_label is None:
-            multi_label = self.record.thresholds.multi_label
-        if agnostic is None:
-            agnostic = self.record.thresholds.agnostic
-        values = self._ask(canvases, self.gives)
-        boxes_xyxy, scores = values if self.gives == DECODED_OUTPUTS else decode_heads(values, self.record)
-        return [
-            select_detections(boxes_xyxy[row], scores[row], multi_label=multi_label, agnostic=agnostic, **thresholds)
-            for row in range(len(canvases))
-        ]
+    def _groups(self, canvases: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """All images at once: the program divides them into batches."""
+        if len(canvases):
+            yield canvases
 
 
 def mindspore_python() -> Path:

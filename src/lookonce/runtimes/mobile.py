@@ -14,14 +14,7 @@ from numpy.typing import NDArray
 
 from lookonce.errors import WeightsError
 from lookonce.parsed import parse_json
-from lookonce.runtimes.exported import (
-    INTERFACE_KEY,
-    RECORD_KEY,
-    Engine,
-    ExportedRuntime,
-    parse_interface,
-    parse_record,
-)
+from lookonce.runtimes.exported import Engine, ExportedRuntime, described
 from lookonce.storage import read_text_file
 
 
@@ -32,10 +25,13 @@ class DescribedBesideRuntime(ExportedRuntime):
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         path = Path(path)
-        texts = _texts_beside(path)
-        record = parse_record(texts.get(RECORD_KEY), path, self.name)
-        super().__init__(path, record, parse_interface(texts.get(INTERFACE_KEY), path), threads=threads)
-        self._engine(self.gives, 1)  # raises now if the file cannot be run
+        beside = path.with_suffix(".json")
+        try:
+            texts = {key: json.dumps(value) for key, value in parse_json(read_text_file(beside)).items()}
+        except (OSError, ValueError, AttributeError) as error:
+            problem = f"{beside.name} beside it cannot be read ({error}); copy both files, or export again"
+            raise WeightsError.at(path, problem) from error
+        super().__init__(path, *described(texts, path, self.name), threads=threads)
 
     def _places(self, outputs: Sequence[str]) -> list[int]:
         return [self.interface.outputs.index(name) for name in outputs]
@@ -76,14 +72,3 @@ class LiteRtRuntime(DescribedBesideRuntime):
             return [np.array(values[f"output_{place}"]) for place in places]
 
         return run
-
-
-def _texts_beside(path: Path) -> dict[str, str]:
-    beside = path.with_suffix(".json")
-    try:
-        content = parse_json(read_text_file(beside))
-        return {key: json.dumps(value) for key, value in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError.at(
-            path, f"{beside.name} beside it cannot be read ({error}); copy both files, or export again"
-        ) from error

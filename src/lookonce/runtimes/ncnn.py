@@ -1,6 +1,7 @@
 """Runs exported folders with ncnn, Tencent's library for phones and single-board computers, on the CPU."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.errors import MissingExtra, WeightsError
-from lookonce.runtimes.exported import Engine, ExportedRuntime, parse_interface, parse_record
+from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Engine, ExportedRuntime, described
 from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.storage import read_text_file
 
@@ -24,10 +25,11 @@ class NcnnRuntime(ExportedRuntime):
     name = "ncnn"
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
-        path = Path(path)
-        record = parse_record(_text(path / RECORD_FILE), path, "ncnn")
-        super().__init__(path, record, parse_interface(_text(path / INTERFACE_FILE), path), threads=threads)
-        self._engine(self.gives, 1)  # raises now if the folder cannot be run
+        path, texts = Path(path), dict[str, str]()
+        for key, name in ((RECORD_KEY, RECORD_FILE), (INTERFACE_KEY, INTERFACE_FILE)):
+            with suppress(OSError, UnicodeDecodeError):
+                texts[key] = read_text_file(path / name)
+        super().__init__(path, *described(texts, path, "ncnn"), threads=threads)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         ncnn = import_ncnn()
@@ -44,9 +46,7 @@ class NcnnRuntime(ExportedRuntime):
                 )
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
-            planes = np.ascontiguousarray(
-                images[0]
-            )  # the Mat refers to the array's memory, so the array must outlive it
+            planes = np.ascontiguousarray(images[0])  # the Mat refers to its memory, so it must outlive the Mat
             with net.create_extractor() as extractor:
                 extractor.input("images", ncnn.Mat(planes))
                 return [np.array(extractor.extract(name)[1])[None] for name in outputs]
@@ -59,10 +59,3 @@ def import_ncnn() -> Any:
         return import_module("ncnn")
     except ModuleNotFoundError as error:
         raise MissingExtra("ncnn", "ncnn") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_text_file(path)
-    except (OSError, UnicodeDecodeError):
-        return ""

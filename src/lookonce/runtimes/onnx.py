@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -48,13 +49,14 @@ class OnnxRuntime(ExportedRuntime):
         session = open_session(self.content, path, 1, optimised=False)
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
         interface = interface_of(session, path)
-        if interface.outputs in SELECTED and not _settable(session):
+        # Files exported before 29 November 2026 have the thresholds as inputs already.
+        settable = {given.name for given in session.get_overridable_initializers()}
+        if interface.outputs in SELECTED and settable.isdisjoint(THRESHOLDS):
             self.content += threshold_inputs()
         super().__init__(path, record, interface, threads=threads)
         inside = set(_values_of(self.content))
         require_heads(inside, record, path)
         require_shapes(self._shapes(session, inside), record, interface, path)
-        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def _shapes(self, session: onnxruntime.InferenceSession, inside: set[str]) -> dict[str, Sequence[object]]:
         """Shapes of the images, of the outputs and of the raw heads inside the graph, which ONNX Runtime infers."""
@@ -101,12 +103,8 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
     known = ["cpu", *(name for name, (provider, _) in PROVIDERS.items() if provider in there)]
     if kind not in known:
         why = "ONNX Runtime here has no provider for it" if kind in PROVIDERS else "unknown to ONNX Runtime"
-        raise SettingsError.of(
-            "device",
-            device,
-            f"{why}; expected {' or '.join(known)}, or install ONNX Runtime for that device, such as onnxruntime-gpu "
-            "in place of onnxruntime",
-        )
+        install = "install ONNX Runtime for that device, such as onnxruntime-gpu in place of onnxruntime"
+        raise SettingsError.of("device", device, f"{why}; expected {' or '.join(known)}, or {install}")
     provider, option = PROVIDERS[kind]
     return provider, {option: device.partition(":")[2]} if detail else {}
 
@@ -131,21 +129,13 @@ def open_session(
         # The CPU takes the operators that an accelerator does not have.
         session = onnxruntime.InferenceSession(content, options, providers=[(provider, details), *{CPU} - {provider}])
     except Exception as error:  # ONNX Runtime's errors share no narrower base class
-        raise WeightsError(
-            f"{path} ({len(content):,} bytes): truncated or not an ONNX file, or its weights are in external files "
-            f"({error}); export it again with `lookonce export WEIGHTS --to onnx`",
-            path=path,
-        ) from error
+        reason = "truncated or not an ONNX file, or its weights are in external files"
+        again = "export it again with `lookonce export WEIGHTS --to onnx`"
+        raise WeightsError.at(path, f"{len(content):,} bytes; {reason} ({error}); {again}") from error
     if provider not in session.get_providers():
-        raise SettingsError.of(
-            "device", device, f"ONNX Runtime cannot load {provider}; install its libraries, or use device=cpu"
-        )
+        problem = f"ONNX Runtime cannot load {provider}; install its libraries, or use device=cpu"
+        raise SettingsError.of("device", device, problem)
     return session
-
-
-def _settable(session: onnxruntime.InferenceSession) -> bool:
-    """Whether the thresholds are inputs already: files exported before 29 November 2026."""
-    return any(given.name in THRESHOLDS for given in session.get_overridable_initializers())
 
 
 def threshold_inputs() -> bytes:
@@ -155,22 +145,20 @@ def threshold_inputs() -> bytes:
     Field numbers of onnx.proto: ModelProto.graph 7; GraphProto.input 11; ValueInfoProto.name 1, type 2;
     TypeProto.tensor_type 1; Tensor.elem_type 1 (float 1, int64 7), shape 2, which is empty: a scalar.
     """
-
-    kinds = dict(zip(THRESHOLDS, (1, 1, 7), strict=True))
-    types = {name: as_field(1, bytes([8, kind]) + as_field(2, b"")) for name, kind in kinds.items()}
-    inputs = (as_field(11, as_field(1, name.encode()) + as_field(2, kind)) for name, kind in types.items())
-    return as_field(7, b"".join(inputs))
+    inputs = b""
+    for name, kind in THRESHOLDS.items():
+        scalar = as_field(1, bytes([8, 1 if kind is np.float32 else 7]) + as_field(2, b""))
+        inputs += as_field(11, as_field(1, name.encode()) + as_field(2, scalar))
+    return as_field(7, inputs)
 
 
 def interface_of(session: onnxruntime.InferenceSession, path: Path) -> Interface:
     """Input and outputs as the graph declares them."""
     inputs = session.get_inputs()
-    if [given.name for given in inputs] != ["images"] or len(inputs[0].shape) != 4:
-        raise WeightsError.at(
-            path,
-            f"inputs {[(given.name, given.shape) for given in inputs]}; expected images with 4 axes; export it again",
-        )
     image = inputs[0]
+    if len(inputs) != 1 or image.name != "images" or len(image.shape) != 4:
+        found = [(given.name, given.shape) for given in inputs]
+        raise WeightsError.at(path, f"inputs {found}; expected images with 4 axes; export it again")
     return Interface(
         takes="pixels" if image.type == "tensor(uint8)" else "normalised",
         batch=image.shape[0] if isinstance(image.shape[0], int) else 0,
@@ -194,12 +182,9 @@ def with_outputs(content: bytes, names: Sequence[str], raw: Sequence[str]) -> by
             nodes.append(node)
             wanted.update(node.input)
     kept = {field: [one for one in getattr(graph, field) if one.name in wanted] for field in ("input", "initializer")}
-    kept |= {"node": nodes[::-1], "value_info": []}
-    kept["output"] = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * (4 if name in raw else 3))
-        for name in names
-    ]
-    for field, values in kept.items():
+    describe, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    kept["output"] = [describe(name, kind, [None] * (4 if name in raw else 3)) for name in names]
+    for field, values in (kept | {"node": nodes[::-1], "value_info": []}).items():
         graph.ClearField(field)
         getattr(graph, field).extend(values)
     changed: bytes = proto.SerializeToString()

@@ -40,7 +40,6 @@ class OpenCvRuntime(ExportedRuntime):
             self._inside = INNER_NAMES
         self._own_outputs = known.interface.outputs
         super().__init__(path, known.record, interface, threads=threads)
-        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         assert at_once == 1  # see side_by_side
@@ -51,9 +50,8 @@ class OpenCvRuntime(ExportedRuntime):
         try:
             net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
         except cv2.error as error:
-            raise WeightsError.at(
-                self.path, f"OpenCV {cv2.__version__} cannot run it ({error}); use another runtime"
-            ) from error
+            problem = f"OpenCV {cv2.__version__} cannot run it ({error}); use another runtime"
+            raise WeightsError.at(self.path, problem) from error
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             cv2.setNumThreads(threads)

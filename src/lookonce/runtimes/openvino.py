@@ -54,7 +54,6 @@ class OpenVinoRuntime(ExportedRuntime):
             ports = (port for operation in model.get_ops() for port in operation.outputs())
             require_heads((name for port in ports for name in port.get_names()), record, path)
             require_shapes(self._shapes(model), record, interface, path)
-        self._engine(self.gives, 1)  # raises now if the file cannot be run
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         names = [self._model_names.get(name, name) for name in outputs]
@@ -71,9 +70,8 @@ class OpenVinoRuntime(ExportedRuntime):
             with ThreadPoolExecutor(1) as aside:
                 compiled = aside.submit(self._core.compile_model, graph, self._device, options).result()
         except RuntimeError as error:
-            raise WeightsError.at(
-                self.path, f"OpenVINO cannot run it ({last_line(error)}); use another runtime"
-            ) from error
+            problem = f"OpenVINO cannot run it ({last_line(error)}); use another runtime"
+            raise WeightsError.at(self.path, problem) from error
         requests = threading.local()  # a request serves one caller at a time
 
         def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
@@ -99,11 +97,9 @@ class OpenVinoRuntime(ExportedRuntime):
         try:
             return self._core.read_model(path)
         except RuntimeError as error:
-            raise WeightsError.at(
-                path,
-                f"OpenVINO cannot read it, or the .bin beside it ({last_line(error)}); export it again with `lookonce "
-                "export WEIGHTS --to openvino`",
-            ) from error
+            again = "export it again with `lookonce export WEIGHTS --to openvino`"
+            problem = f"OpenVINO cannot read it, or the .bin beside it ({last_line(error)}); {again}"
+            raise WeightsError.at(path, problem) from error
 
 
 def openvino_device(core: Any, device: str) -> str:
@@ -115,9 +111,8 @@ def openvino_device(core: Any, device: str) -> str:
     with ThreadPoolExecutor(1) as aside:  # as in open_engine: looking for devices loads their plugins
         there = list(aside.submit(lambda: core.available_devices).result())
     if name not in {*there, *(one.partition(".")[0] for one in there)}:
-        raise SettingsError.of(
-            "device", device, f"OpenVINO finds {', '.join(there)} here; expected one of these, or its driver"
-        )
+        problem = f"OpenVINO finds {', '.join(there)} here; expected one of these, or its driver"
+        raise SettingsError.of("device", device, problem)
     return name
 
 

@@ -62,37 +62,25 @@ class PyTorchRuntime:
         self,
         canvases: NDArray[np.uint8],
         *,
-        score_threshold: float,
-        iou_threshold: float,
-        max_detections: int,
         multi_label: bool | None = None,
         agnostic: bool | None = None,
+        **thresholds: Any,
     ) -> Callable[[], list[Detections]]:
         """See runtimes.detector.Begins."""
-        own = self.record.thresholds
-        selection: dict[str, Any] = {
-            "score_threshold": score_threshold,
-            "iou_threshold": iou_threshold,
-            "max_detections": max_detections,
-            "multi_label": own.multi_label if multi_label is None else multi_label,
-            "agnostic": own.agnostic if agnostic is None else agnostic,
-        }
+        options = self.record.thresholds.selection(multi_label, agnostic) | thresholds
         # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
         # an image would depend on the rest of the batch; and larger batches are not faster there.
         step = max(len(canvases), 1) if self.selects_on_device else 1
         raws = [self.raw_heads(canvases[start : start + step]) for start in range(0, len(canvases), step)]
-        return lambda: [one for batch in raws for one in self._select(batch, selection)]
+        return lambda: [one for batch in raws for one in self._select(batch, options)]
 
     @torch.inference_mode()
-    def _select(self, raws: Sequence[Tensor], selection: dict[str, Any]) -> list[Detections]:
+    def _select(self, raws: Sequence[Tensor], options: dict[str, Any]) -> list[Detections]:
         """Raw maps of a batch -> detections of each image; on a CPU the batch is one image."""
+        record, least = self.record, options["score_threshold"]
         boxes_xyxy, scores, image_index = decode_candidates(
-            raws,
-            self._anchors,
-            self.record.strides,
-            self.record.dialect,
-            score_threshold=selection["score_threshold"],
+            raws, self._anchors, record.strides, record.dialect, score_threshold=least
         )
         if self.selects_on_device:
-            return select_batch(boxes_xyxy, scores, image_index, batch_size=len(raws[0]), **selection)
-        return [select_detections(boxes_xyxy.numpy(), scores.numpy(), **selection)]
+            return select_batch(boxes_xyxy, scores, image_index, batch_size=len(raws[0]), **options)
+        return [select_detections(boxes_xyxy.numpy(), scores.numpy(), **options)]

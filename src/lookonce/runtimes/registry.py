@@ -8,7 +8,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import require_one_of
 from lookonce.storage import require_content
 from lookonce.targets import imported
 from lookonce.weights.pull import find_weights
@@ -22,8 +22,8 @@ class RuntimeKind:
 
     opens: str
     reads: tuple[Kind, ...]
-    extra: str
     text: str
+    extra: str = ""
     has_devices: bool = False
 
 
@@ -33,60 +33,55 @@ RUNTIMES: dict[str, RuntimeKind] = {
     "pytorch": RuntimeKind(
         opens="lookonce.runtimes.registry:open_pytorch",
         reads=("checkpoint",),
-        extra="train",
         text="checkpoints and run folders, on a CPU or an accelerator",
+        extra="train",
     ),
     "onnxruntime": RuntimeKind(
         opens="lookonce.runtimes.onnx:OnnxRuntime",
         reads=("onnx",),
-        extra="",
         text="ONNX Runtime, in every installation",
         has_devices=True,
     ),
     "openvino": RuntimeKind(
         opens="lookonce.runtimes.openvino:OpenVinoRuntime",
         reads=("openvino", "onnx"),
-        extra="openvino",
         text="OpenVINO; the fastest for INT8",
+        extra="openvino",
         has_devices=True,
     ),
     "opencv": RuntimeKind(
-        opens="lookonce.runtimes.opencv:OpenCvRuntime",
-        reads=("onnx",),
-        extra="",
-        text="OpenCV (cv2.dnn), in every installation",
+        opens="lookonce.runtimes.opencv:OpenCvRuntime", reads=("onnx",), text="OpenCV (cv2.dnn), in every installation"
     ),
     "cpp": RuntimeKind(
-        opens="lookonce.runtimes.cpp:CppRuntime", reads=("onnx",), extra="", text="the C++ program, if it is built"
+        opens="lookonce.runtimes.cpp:CppRuntime", reads=("onnx",), text="the C++ program, if it is built"
     ),
     "torchscript": RuntimeKind(
         opens="lookonce.runtimes.torch_programs:TorchScriptRuntime",
         reads=("torchscript",),
-        extra="train",
         text="libtorch",
+        extra="train",
     ),
     "torch-export": RuntimeKind(
         opens="lookonce.runtimes.torch_programs:TorchExportRuntime",
         reads=("torch-export",),
-        extra="train",
         text="PyTorch, without the network's source code",
+        extra="train",
     ),
     "ncnn": RuntimeKind(
         opens="lookonce.runtimes.ncnn:NcnnRuntime",
         reads=("ncnn",),
-        extra="ncnn",
         text="ncnn, for phones and single-board computers",
+        extra="ncnn",
     ),
     "executorch": RuntimeKind(
-        opens="lookonce.runtimes.mobile:ExecuTorchRuntime", reads=("executorch",), extra="", text="ExecuTorch"
+        opens="lookonce.runtimes.mobile:ExecuTorchRuntime", reads=("executorch",), text="ExecuTorch"
     ),
     "litert": RuntimeKind(
-        opens="lookonce.runtimes.mobile:LiteRtRuntime", reads=("tflite",), extra="", text="LiteRT (TensorFlow Lite)"
+        opens="lookonce.runtimes.mobile:LiteRtRuntime", reads=("tflite",), text="LiteRT (TensorFlow Lite)"
     ),
     "mindspore": RuntimeKind(
         opens="lookonce.runtimes.mindir:MindSporeRuntime",
         reads=("mindir",),
-        extra="",
         text="MindSpore, in a separate environment",
     ),
 }
@@ -105,26 +100,22 @@ def load_runtime(
     if names is not None and not takes_names(path):
         raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
     name = choose_runtime(path, runtime)
-    chosen = RUNTIMES[name]
-    if not chosen.has_devices and chosen is not RUNTIMES["pytorch"] and device.lower() not in ("auto", "cpu"):
-        raise SettingsError.of(
-            "device", device, f"{name} runs {path} on the CPU only; leave device out, or choose another runtime"
-        )
+    chosen, is_pytorch = RUNTIMES[name], name == "pytorch"
+    if not chosen.has_devices and not is_pytorch and device.lower() not in ("auto", "cpu"):
+        problem = f"{name} runs {path} on the CPU only; leave device out, or choose another runtime"
+        raise SettingsError.of("device", device, problem)
     try:
         opened = imported(chosen.opens)
     except ModuleNotFoundError as error:
         if not chosen.extra or (error.name or "").partition(".")[0] == "lookonce":
             raise
         raise MissingExtra(f"{path}: {chosen.text}", chosen.extra) from error
+    options = {"names": names, "device": device} if is_pytorch else {"device": device} if chosen.has_devices else {}
     try:
-        if chosen is RUNTIMES["pytorch"]:
-            loaded: Runtime = opened(path, names=names, device=device)
-        else:
-            loaded = opened(path, **({"device": device} if chosen.has_devices else {}))
+        loaded: Runtime = opened(path, **options)
     except ModuleNotFoundError as error:  # the runtime is not an extra of ours
-        raise WeightsError.at(
-            path, f"needs {chosen.text}, which is not installed (no module {error.name!r})"
-        ) from error
+        problem = f"needs {chosen.text}, which is not installed (no module {error.name!r})"
+        raise WeightsError.at(path, problem) from error
     return loaded
 
 
@@ -153,11 +144,8 @@ def choose_runtime(path: Path, runtime: str = "auto") -> str:
     if runtime == "auto":
         return able[0]
     if runtime not in able:
-        raise SettingsError(
-            f"runtime: {runtime} does not read {path} (format {kind_of(path)}); expected {' or '.join(able)}",
-            setting="runtime",
-            value=runtime,
-        )
+        problem = f"does not read {path} (format {kind_of(path)}); expected {' or '.join(able)}"
+        raise SettingsError.of("runtime", runtime, problem)
     return runtime
 
 
@@ -168,9 +156,7 @@ def device_of(path: Path, device: str, runtime: str = "auto") -> str:
 
 
 def require_known(runtime: str) -> None:
-    if runtime not in RUNTIMES:
-        hint = suggestion(runtime, RUNTIMES) or f"; expected auto, {', '.join(RUNTIMES)}"
-        raise SettingsError(f"runtime: unknown runtime {runtime!r}{hint}", setting="runtime", value=runtime)
+    require_one_of("runtime", runtime, RUNTIMES, f"auto, {', '.join(RUNTIMES)}")
 
 
 def runtimes_for(path: Path) -> list[str]:

@@ -8,8 +8,7 @@ import io
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from lookonce.errors import WeightsError
-from lookonce.runtimes.exported import (
-    INTERFACE_KEY,
-    RECORD_KEY,
-    Engine,
-    ExportedRuntime,
-    parse_interface,
-    parse_record,
-)
+from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Engine, ExportedRuntime, described
 from lookonce.runtimes.pytorch import use_threads
 
 Function = Callable[[torch.Tensor], Sequence[torch.Tensor]]
@@ -39,8 +31,8 @@ class ProgramRuntime(ExportedRuntime):
         path = Path(path)
         extra: dict[str, Any] = {RECORD_KEY: "", INTERFACE_KEY: ""}
         self._function = _load(path, self.name, extra)
-        record = parse_record(_text(extra[RECORD_KEY]), path, self.name)
-        super().__init__(path, record, parse_interface(_text(extra[INTERFACE_KEY]), path), threads=threads)
+        texts = {key: text.decode() if isinstance(text, bytes) else text for key, text in extra.items()}
+        super().__init__(path, *described(texts, path, self.name), threads=threads)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         assert at_once == 1  # see side_by_side
@@ -70,22 +62,18 @@ class TorchExportRuntime(ProgramRuntime):
 def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
     """The program; fills the values of `extra` with the texts stored in the file."""
     try:
-        with _without_warnings():
+        with warnings.catch_warnings(action="ignore"):  # torch.export replaces TorchScript, PyTorch warns
             if name == "torchscript":
-                loaded: Function = torch.jit.load(  # type: ignore[no-untyped-call]
-                    str(path), map_location="cpu", _extra_files=extra
-                )
+                loaded: Function = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
                 return loaded
             require_plain_tensors(path)
             return torch.export.load(path, extra_files=extra).module()
     except WeightsError:
         raise
     except Exception as error:  # PyTorch's errors for damaged archives share no narrower base class
-        raise WeightsError.at(
-            path,
-            f"PyTorch cannot read it ({str(error).strip().splitlines()[0]}); export it again with `lookonce export "
-            f"WEIGHTS --to {name}`",
-        ) from error
+        reason = str(error).strip().splitlines()[0]
+        again = f"export it again with `lookonce export WEIGHTS --to {name}`"
+        raise WeightsError.at(path, f"PyTorch cannot read it ({reason}); {again}") from error
 
 
 def require_plain_tensors(path: Path) -> None:
@@ -98,23 +86,8 @@ def require_plain_tensors(path: Path) -> None:
         configs = b"".join(archive.read(name) for name in names if name.endswith("_config.json"))
         suspicious = [name for name in names if re.search(r"/(custom|opaque)_obj_", name) or names.count(name) > 1]
         if suspicious or re.search(rb'"use_pickle": *true', configs):
-            raise WeightsError.at(
-                path,
-                "holds pickled objects, which can run any code; lookonce did not write this file; export the weights "
-                "again",
-            )
+            problem = "holds pickled objects, which can run any code; lookonce did not write this file"
+            raise WeightsError.at(path, f"{problem}; export the weights again")
         for name in names:
             if "/sample_inputs/" in name:
                 torch.load(io.BytesIO(archive.read(name)), weights_only=True)
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Hides PyTorch's warning that torch.export replaces TorchScript."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _text(content: str | bytes) -> str:
-    return content.decode() if isinstance(content, bytes) else content

@@ -154,17 +154,21 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-DETECT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {"schema": {"$ref": "#/components/schemas/Body"}},
-            FORM: {"schema": {"$ref": "#/components/schemas/FormBody"}},
-            "image/*": BINARY,
-            "application/octet-stream": BINARY,
-        },
+
+
+def body_of(content: dict[str, Any]) -> dict[str, Any]:
+    """What /openapi.json says of a body that the route reads itself. content: type -> schema and example."""
+    return {"requestBody": {"required": True, "content": content}}
+
+
+DETECT_BODY = body_of(
+    {
+        JSON: {"schema": {"$ref": "#/components/schemas/Body"}},
+        FORM: {"schema": {"$ref": "#/components/schemas/FormBody"}},
+        "image/*": BINARY,
+        "application/octet-stream": BINARY,
     }
-}
+)
 DETECT_ANSWERS = PROBLEMS | {
     200: {"model": Detected, "description": "Detections", "content": {"image/jpeg": BINARY, "image/png": BINARY}}
 }
@@ -181,9 +185,8 @@ def create_app(context: Context, *, page: Path | None, doors: Sequence[Callable[
         telemetry=NO_TELEMETRY,
     )
     app.add_middleware(Gate, rules=context.rules, on_request=context.metrics.on_request)
-    app.add_exception_handler(LookonceError, _on_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_error)
+    for kind in (LookonceError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _on_error)
     for router in (_detection(context), _health(context), *(door(context) for door in doors)):
         app.include_router(router)
     _describe_bodies(app)
@@ -281,18 +284,12 @@ def _first_problem(problem: Any, kind: type[BaseModel] | None = None) -> Setting
 
 
 def _on_error(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    if isinstance(error, RequestValidationError):
+        return response_to(_first_problem(error.errors()[0]))
     assert isinstance(error, LookonceError)
     return response_to(error)
-
-
-def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    return response_to(_first_problem(error.errors()[0]))
-
-
-def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 def _describe_bodies(app: FastAPI) -> None:

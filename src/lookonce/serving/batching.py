@@ -140,7 +140,11 @@ class ModelThreads(Generic[Options, Item, Result]):
         end = None if seconds is None else time.monotonic() + seconds
         for thread in self._threads:
             thread.join(None if end is None else max(0.0, end - time.monotonic()))
-        self._fail_waiting()
+        with self._changed:
+            while self._waiting:
+                job = self._waiting.popleft()
+                if job.result.set_running_or_notify_cancel():
+                    job.result.set_exception(Stopped("stopped before it ran; try again", 1.0))
 
     def _run(self) -> None:
         while batch := self._next_batch():
@@ -181,13 +185,6 @@ class ModelThreads(Generic[Options, Item, Result]):
         change = seconds / len(batch) - self._seconds_each
         self._seconds_each += change * (WEIGHT_OF_LAST if self._seconds_each else 1)
         self._on_batch(Batch(waits=[started - job.since for job in batch], seconds=seconds, errors=errors))
-
-    def _fail_waiting(self) -> None:
-        with self._changed:
-            while self._waiting:
-                job = self._waiting.popleft()
-                if job.result.set_running_or_notify_cancel():
-                    job.result.set_exception(Stopped("stopped before it ran; try again", 1.0))
 
 
 def _run_together(

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from lookonce.cores import usable_threads
 from lookonce.data.images import image_header, read_image
 from lookonce.detections import Detections
-from lookonce.errors import DataError, SettingsError
+from lookonce.errors import DataError
 from lookonce.prediction.draw import draw
 from lookonce.prediction.renderer import encode
 from lookonce.prediction.result import PredictedImage
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import load_runtime
 from lookonce.serving.batching import Batch, Limits, ModelThreads, QueueFull
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import require_one_of
 from lookonce.settings.record import ModelRecord
 from lookonce.workflows.predict_request import PredictRequest, detects_as
 
@@ -126,7 +126,6 @@ class Answer:
         )
 
     def drawn(self, suffix: str) -> bytes:
-        """The annotated image, encoded in the format of the suffix."""
         return encode(draw(self.image, self.found.detections, self.found.record.class_names), suffix)
 
 
@@ -141,9 +140,8 @@ class Models:
 
     def __getitem__(self, name: str) -> ServedModel:
         """The model of that name, the first for no name."""
-        if name and name not in self.by_name:
-            expected = suggestion(name, self.by_name) or f"; expected {', '.join(self.by_name)}"
-            raise SettingsError(f"model: {name!r} is not served{expected}", setting="model", value=name)
+        if name:
+            require_one_of("model", name, self.by_name)
         return self.by_name[name or next(iter(self.by_name))]
 
     @property
@@ -159,7 +157,10 @@ class Models:
         NotRun: too many requests. The order of checks is that of their cost.
         """
         served, deadline = self[model], monotonic() + self.seconds
-        width, height = content.shape[1::-1] if not isinstance(content, bytes) else await self._size_wh(content, name)
+        if isinstance(content, bytes):
+            width, height = (await self.in_worker(image_header, content, name=name)).size_wh
+        else:
+            height, width = content.shape[:2]
         with self._decoding(width * height, name):
             image = await self.in_worker(read_image, content, name=name) if isinstance(content, bytes) else content
             found = await asyncio.wrap_future(served.threads.submit(image, options, deadline=deadline))
@@ -174,10 +175,6 @@ class Models:
         for model in self.by_name.values():
             model.threads.close(seconds=seconds)
         self._workers.shutdown(wait=False, cancel_futures=True)
-
-    async def _size_wh(self, content: bytes, name: str) -> tuple[int, int]:
-        header = await self.in_worker(image_header, content, name=name)
-        return header.size_wh
 
     @contextmanager
     def _decoding(self, pixels: int, name: str) -> Iterator[None]:

@@ -1,12 +1,12 @@
 """The options of `lookonce serve` and their help."""
 
 import ipaddress
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lookonce.errors import SettingsError, require_setting
+from lookonce.settings.names import split_list
 
 DEFAULT_PORT = 8000
 
@@ -94,15 +94,10 @@ class ServeRequest:
     @property
     def named_weights(self) -> dict[str, Path]:
         """Name -> place; SettingsError for names that are not one per model."""
-        names = [name.strip() for name in self.model_names.split(",") if name.strip()]
-        names = names or [Path(path).resolve().stem for path in self.weights]
-        repeated = [name for name, count in Counter(names).items() if count > 1]
-        if repeated or len(names) != len(self.weights) or any("/" in name for name in names):
-            raise SettingsError(
-                f"model_names: {','.join(names)}; expected {len(self.weights)} different names without /",
-                setting="model_names",
-                value=self.model_names,
-            )
+        names = split_list(self.model_names) or [Path(path).resolve().stem for path in self.weights]
+        if len({*names}) != len(self.weights) or len(names) != len(self.weights) or any("/" in name for name in names):
+            expected = f"expected {len(self.weights)} different names without /"
+            raise SettingsError(f"model_names: {','.join(names)}; {expected}", setting="model_names")
         return dict(zip(names, self.weights, strict=True))
 
 
@@ -112,11 +107,8 @@ def require_zmq_for_few(endpoint: str, *, insecure: bool) -> None:
     if parts.scheme not in ("ipc", "tcp"):
         raise SettingsError.of("zmq", endpoint, "expected tcp:// or ipc://")
     if parts.scheme == "tcp" and not is_loopback(parts.hostname or "") and not insecure:
-        raise SettingsError(
-            f"zmq: {endpoint} is reachable for others, and has no token; name tcp://127.0.0.1:PORT, or add --insecure",
-            setting="zmq",
-            value=endpoint,
-        )
+        problem = "reachable for others, and has no token; name tcp://127.0.0.1:PORT, or add --insecure"
+        raise SettingsError.of("zmq", endpoint, problem)
 
 
 def is_loopback(host: str) -> bool:

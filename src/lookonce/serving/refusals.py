@@ -21,7 +21,6 @@ class Refused(LookonceError):
 
 
 def status_of(error: LookonceError) -> int:
-    """The HTTP status of an error."""
     if isinstance(error, Refused):
         return error.status
     if isinstance(error, SettingsError) and error.setting == "model":

@@ -20,6 +20,7 @@ from lookonce.serving.gate import Rules
 from lookonce.serving.metrics import Metrics
 from lookonce.serving.models import Models, ServedModel, Source
 from lookonce.serving.options import ServeRequest, is_loopback
+from lookonce.settings.names import split_list
 from lookonce.signals import signals_handled_by
 from lookonce.storage import temporary_folder
 from lookonce.web.runtime import runtime_file
@@ -78,9 +79,8 @@ def opened(request: ServeRequest, weights: Mapping[str, Path], token: str) -> It
         max_requests=request.max_requests,
         seconds=request.timeout,
     )
-    hosts = [host.strip() for host in request.allow_urls.split(",") if host.strip()]
     try:
-        yield Context(models=models, rules=rules, metrics=metrics, hosts=hosts)
+        yield Context(models=models, rules=rules, metrics=metrics, hosts=split_list(request.allow_urls))
     finally:
         models.close(request.timeout)
 

@@ -12,7 +12,6 @@ from lookonce.errors import MissingExtra, SettingsError
 from lookonce.request import takes
 from lookonce.serving.options import ServeRequest, is_loopback, require_zmq_for_few
 from lookonce.settings.names import counted
-from lookonce.weights.pull import find_weights
 
 TOKEN = "LOOKONCE_TOKEN"
 BACKLOG = 2048  # connections that wait to be accepted, as uvicorn's default
@@ -38,11 +37,9 @@ def serve(request: ServeRequest) -> Served:
         if request.zmq:
             import_module("lookonce.serving.doors.frigate")
     except ModuleNotFoundError as error:
-        is_zmq = error.name == "zmq"
-        raise MissingExtra(
-            "lookonce serve --zmq" if is_zmq else "lookonce serve", "zmq" if is_zmq else "serve"
-        ) from error
-    weights = {name: find_weights(path) for name, path in request.named_weights.items()}
+        feature, extra = ("lookonce serve --zmq", "zmq") if error.name == "zmq" else ("lookonce serve", "serve")
+        raise MissingExtra(feature, extra) from error
+    weights = request.named_weights
     with listening(request.host, request.port) as listener, json_log() if request.json_log else nullcontext():
         return Served(models=list(weights), num_requests=run(request, weights, token, listener))
 
@@ -51,12 +48,8 @@ def required_token(request: ServeRequest) -> str:
     """The token, "" for none; SettingsError where others could ask without one."""
     token = os.environ.get(TOKEN, "")
     if not token and not is_loopback(request.host) and not request.insecure:
-        raise SettingsError(
-            f"host: {request.host} is reachable for others, and {TOKEN} is not set; set it to a secret, or add "
-            "--insecure to let everybody ask",
-            setting="host",
-            value=request.host,
-        )
+        problem = f"reachable for others, and {TOKEN} is not set; set it to a secret"
+        raise SettingsError.of("host", request.host, f"{problem}, or add --insecure to let everybody ask")
     return token
 
 
@@ -69,11 +62,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     except (OSError, UnicodeError) as error:
         is_port = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
         setting, value = ("port", port) if is_port else ("host", host)
-        raise SettingsError(
-            f"{setting}: {value} cannot be used ({error}); expected a free port of an address of this machine",
-            setting=setting,
-            value=value,
-        ) from error
+        problem = f"cannot be used ({error}); expected a free port of an address of this machine"
+        raise SettingsError.of(setting, value, problem) from error
     with listener:
         yield listener
 

@@ -1,7 +1,9 @@
 """Names in messages: shortened lists, the field's other spellings of options, suggestions for unknown names."""
 
 import difflib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
+
+from lookonce.errors import SettingsError
 
 # Spelling of other detectors and trainers -> our options of the same meaning: a verb takes the first that it has.
 SAME: dict[str, str] = {
@@ -104,6 +106,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     words = {word: meant for word in SAME if (meant := taken_for(word, by_shape))}
     close = close or [words[word] for word in difflib.get_close_matches(shape, words, n=1, cutoff=0.75)]
     return f"; did you mean {by_shape[close[0]]}?" if close else ""
+
+
+def require_one_of(setting: str, name: str, known: Collection[str], expected: str = "") -> None:
+    """SettingsError unless the name is known; it suggests a similar one, else `expected`, by default all of them."""
+    if name not in known:
+        hint = suggestion(name, known) or f"; expected {expected or 'one of ' + ', '.join(known)}"
+        raise SettingsError(f"{setting}: unknown {name!r}{hint}", setting=setting, value=name)
+
+
+def split_list(text: str) -> list[str]:
+    """`a, b` -> ["a", "b"]: the words between commas, without empty ones."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def few(names: Sequence[str], most: int = 8) -> str:

@@ -62,6 +62,13 @@ class Thresholds(BaseModel):
     agnostic: bool = False  # True: class-agnostic NMS
     per_class_score: dict[str, Score] = {}
 
+    def selection(self, multi_label: bool | None, agnostic: bool | None) -> dict[str, bool]:
+        """The options of NMS that are not numbers; None stands for the value of the weights."""
+        return {
+            "multi_label": self.multi_label if multi_label is None else multi_label,
+            "agnostic": self.agnostic if agnostic is None else agnostic,
+        }
+
 
 class ModelRecord(BaseModel):
     """Description of one detector. Serialised as JSON beside a checkpoint and inside every exported file."""

@@ -1,7 +1,7 @@
 // The page: images, video and camera go to the worker, and its detections onto the canvas.
 
 import { select } from "./detect.js";
-import { draw, fit, move, zoomAt } from "./view.js";
+import { draw, fit, move, watchPointers, zoomAt } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST_IN_SENTENCE = 10;
@@ -302,37 +302,6 @@ function onKey(event) {
   event.preventDefault();
 }
 
-// One pointer moves the zoomed image, two zoom it.
-function watchPointers(canvas) {
-  const pointers = new Map();
-  const at = ({ clientX, clientY }) => {
-    const { left, top } = canvas.getBoundingClientRect();
-    return [clientX - left, clientY - top];
-  };
-  const middle = () => [0, 1].map((axis) => [...pointers.values()].reduce((sum, p) => sum + p[axis], 0) / pointers.size);
-  const apart = () => (pointers.size < 2 ? 0 : Math.hypot(...[0, 1].map((axis) => [...pointers.values()].reduce((a, b) => a[axis] - b[axis]))));
-  canvas.onpointerdown = (event) => {
-    pointers.set(event.pointerId, at(event));
-    canvas.setPointerCapture(event.pointerId);
-  };
-  canvas.onpointerup = canvas.onpointercancel = ({ pointerId }) => pointers.delete(pointerId);
-  canvas.onpointermove = (event) => {
-    if (!shown || !pointers.has(event.pointerId)) return;
-    const [[x, y], distance] = [middle(), apart()];
-    pointers.set(event.pointerId, at(event));
-    const [toX, toY] = middle();
-    move(canvas, shown.bitmap, toX - x, toY - y);
-    if (distance) zoomAt(canvas, shown.bitmap, apart() / distance, toX, toY);
-    paint();
-  };
-  canvas.addEventListener("wheel", (event) => {
-    if (!shown || !(event.ctrlKey || canvas === document.activeElement)) return; // else the page scrolls
-    event.preventDefault();
-    zoomAt(canvas, shown.bitmap, Math.exp(-event.deltaY / 400), ...at(event));
-    paint();
-  }, { passive: false });
-}
-
 function setClasses(labels) {
   own.classes = new Set(labels);
   for (const box of document.querySelectorAll("#classes input")) box.checked = own.classes.has(Number(box.value));
@@ -395,7 +364,7 @@ document.title = $("title").textContent = record.title;
 makeClasses();
 makeProviders();
 watchDrops();
-watchPointers($("canvas"));
+watchPointers($("canvas"), () => shown?.bitmap, () => paint());
 setThreshold(null);
 $("files").onchange = attempt(async ({ target }) => {
   const files = [...target.files];

@@ -1,17 +1,19 @@
 """Serves a written page, or one that is made anew for each request, on this machine only."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lookonce.errors import SettingsError
 from lookonce.web.site import headers
 
 LOOPBACK = "127.0.0.1"
+NOT_KEPT = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 # Python reads the machine's table of types, which may lack these; a browser refuses modules of another type.
 CONTENT_TYPES = {
     ".js": "text/javascript",
@@ -24,39 +26,26 @@ CONTENT_TYPES = {
 }
 
 
-class Handler(SimpleHTTPRequestHandler):
-    """The files of one folder."""
+def serving(folder: Path, port: int) -> AbstractContextManager[ThreadingHTTPServer]:
+    """A server of the files of `folder`; see `serving_answers`."""
 
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | CONTENT_TYPES
+    def answer(address: str) -> tuple[str, bytes] | None:
+        path = folder / (unquote(address.partition("?")[0]).removeprefix("/") or "index.html")
+        if path.parent != folder or not path.is_file():
+            return None
+        return CONTENT_TYPES.get(path.suffix, "application/octet-stream"), path.read_bytes()
 
-    def __init__(self, *args: Any, added: dict[str, str], **kwargs: Any) -> None:
-        self.added = added
-        super().__init__(*args, **kwargs)
-
-    def end_headers(self) -> None:
-        for name, value in self.added.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def list_directory(self, *_: Any, **__: Any) -> None:
-        self.send_error(HTTPStatus.NOT_FOUND)
-
-    def log_message(self, *_: Any, **__: Any) -> None:
-        """Requests are not logged."""
+    return serving_answers(answer, port, headers(folder))
 
 
-@contextmanager
-def serving(folder: Path, port: int) -> Iterator[ThreadingHTTPServer]:
-    """A server of `folder`, bound to a port of the loopback interface; 0: a free one. `serve_forever` answers."""
-    with _bound(partial(Handler, directory=str(folder), added=headers(folder)), port) as server:
-        yield server
+Answer = Callable[[str], tuple[str, bytes] | None]  # path and query of an address -> (content type, content), or None
 
 
-class AnsweringHandler(BaseHTTPRequestHandler):
-    """Answers of a function: path and query of the address -> (content type, content), or None: not found."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers of a function, with further headers; None: not found."""
 
-    def __init__(self, *args: Any, answer: Callable[[str], tuple[str, bytes] | None], **kwargs: Any) -> None:
-        self.answer = answer
+    def __init__(self, *args: Any, answer: Answer, added: Mapping[str, str], **kwargs: Any) -> None:
+        self.answer, self.added = answer, added
         super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
@@ -68,10 +57,8 @@ class AnsweringHandler(BaseHTTPRequestHandler):
             return
         kind, content = answer
         self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Cache-Control", "no-cache")
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **self.added}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
@@ -80,21 +67,13 @@ class AnsweringHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving_answers(answer: Callable[[str], tuple[str, bytes] | None], port: int) -> Iterator[ThreadingHTTPServer]:
-    """Like `serving`, of what a function answers (see AnsweringHandler), which several threads call."""
-    with _bound(partial(AnsweringHandler, answer=answer), port) as server:
-        yield server
-
-
-@contextmanager
-def _bound(handler: Callable[..., BaseHTTPRequestHandler], port: int) -> Iterator[ThreadingHTTPServer]:
+def serving_answers(answer: Answer, port: int, added: Mapping[str, str] = NOT_KEPT) -> Iterator[ThreadingHTTPServer]:
+    """A server of what a function answers, which several threads call, bound to a port of the loopback interface; 0: a
+    free one. `serve_forever` answers."""
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), handler)
+        server = ThreadingHTTPServer((LOOPBACK, port), partial(Handler, answer=answer, added=added))
     except (OSError, OverflowError) as error:
-        raise SettingsError(
-            f"port: {port} cannot be used ({error}); expected a free port, or 0 to choose one",
-            setting="port",
-            value=port,
-        ) from error
+        problem = f"cannot be used ({error}); expected a free port, or 0 to choose one"
+        raise SettingsError.of("port", port, problem) from error
     with server:
         yield server

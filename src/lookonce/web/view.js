@@ -36,13 +36,39 @@ export function zoomAt(canvas, image, factor, x, y) {
   view.y = y - (y - before.top) * grown - (after.height - image.height * after.scale) / 2;
 }
 
-function textColor(color) {
-  const [red, green, blue] = [1, 3, 5].map((at) => (parseInt(color.slice(at, at + 2), 16) / 255) ** 2.2);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000000" : "#ffffff"; // the higher contrast
+// One pointer moves the zoomed image, two zoom it. imageOf(): the image that is shown, or undefined.
+export function watchPointers(canvas, imageOf, repaint) {
+  const pointers = new Map();
+  const at = ({ clientX, clientY }) => {
+    const { left, top } = canvas.getBoundingClientRect();
+    return [clientX - left, clientY - top];
+  };
+  const middle = () => [0, 1].map((axis) => [...pointers.values()].reduce((sum, p) => sum + p[axis], 0) / pointers.size);
+  const apart = () => (pointers.size < 2 ? 0 : Math.hypot(...[0, 1].map((axis) => [...pointers.values()].reduce((a, b) => a[axis] - b[axis]))));
+  canvas.onpointerdown = (event) => {
+    pointers.set(event.pointerId, at(event));
+    canvas.setPointerCapture(event.pointerId);
+  };
+  canvas.onpointerup = canvas.onpointercancel = ({ pointerId }) => pointers.delete(pointerId);
+  canvas.onpointermove = (event) => {
+    if (!imageOf() || !pointers.has(event.pointerId)) return;
+    const [[x, y], distance] = [middle(), apart()];
+    pointers.set(event.pointerId, at(event));
+    const [toX, toY] = middle();
+    move(canvas, imageOf(), toX - x, toY - y);
+    if (distance) zoomAt(canvas, imageOf(), apart() / distance, toX, toY);
+    repaint();
+  };
+  canvas.addEventListener("wheel", (event) => {
+    if (!imageOf() || !(event.ctrlKey || canvas === document.activeElement)) return; // else the page scrolls
+    event.preventDefault();
+    zoomAt(canvas, imageOf(), Math.exp(-event.deltaY / 400), ...at(event));
+    repaint();
+  }, { passive: false });
 }
 
 // The image and its detections, the best on top. highlighted: the one with a thick line, or undefined.
-export function draw(canvas, image, detections, { class_names, colors }, highlighted) {
+export function draw(canvas, image, detections, { class_names, colors, text_colors }, highlighted) {
   const { scale, left, top, width, height } = placed(canvas, image);
   const ratio = devicePixelRatio;
   [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -65,7 +91,7 @@ export function draw(canvas, image, detections, { class_names, colors }, highlig
     const [x, y] = [Math.max(Math.min(x0 - 1, width - wide), 0), Math.max(y0 - 19, 0)];
     context.fillStyle = colors[one.label];
     context.fillRect(x, y, wide, 19);
-    context.fillStyle = textColor(colors[one.label]);
+    context.fillStyle = text_colors[one.label];
     context.fillText(text, x + 4, y + 10);
   }
 }

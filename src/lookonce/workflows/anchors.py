@@ -132,30 +132,19 @@ def anchors(
 
 def as_text(advice: AnchorAdvice) -> Iterator[str]:
     """Lines for a terminal; the last is the option for `lookonce train`."""
-    objects, images = advice.objects, advice.images
-    yield (
-        f"{counted(objects, 'object')} in {counted(images, 'image')} of split {advice.split}, "
-        f"at {size_in_words(advice.image_size)} pixels"
-    )
+    objects, images = counted(advice.objects, "object"), counted(advice.images, "image")
+    yield f"{objects} in {images} of split {advice.split}, at {size_in_words(advice.image_size)} pixels"
     yield "                 within 4x of an anchor of"
     yield "        mean IoU  stride 16  stride 32  either  anchors"
     for name, fit in (("now", advice.now), ("fitted", advice.fitted)):
-        yield (
-            f"{name:<8}{fit.overlap:8.3f}{fit.recall_16:11.1%}{fit.recall_32:11.1%}{fit.recall:8.1%}  "
-            f"{'  '.join(f'{width:g}x{height:g}' for width, height in fit.anchors)}"
-        )
+        sizes = "  ".join(f"{width:g}x{height:g}" for width, height in fit.anchors)
+        yield f"{name:<8}{fit.overlap:8.3f}{fit.recall_16:11.1%}{fit.recall_32:11.1%}{fit.recall:8.1%}  {sizes}"
     halves = ", ".join(f"{before:.3f} -> {after:.3f}" for before, after in advice.held_out)
     yield f"mean IoU on each half, fitted to the other half: {halves or 'unknown, fewer than 10 images with objects'}"
-    yield _verdict(advice)
+    needed = f"{REAL_GAIN:g} mean IoU on both halves without loss of recall"
+    kept = f"no significant gain ({needed}): keep the current anchors"
+    yield "the fitted anchors are better: use them" if advice.gain_is_real else kept
     yield f'--anchors "{to_text(advice.chosen.anchors)}"'
-
-
-def _verdict(advice: AnchorAdvice) -> str:
-    if advice.gain_is_real:
-        return "the fitted anchors are better: use them"
-    return (
-        f"no significant gain ({REAL_GAIN:g} mean IoU on both halves without loss of recall): keep the current anchors"
-    )
 
 
 def _checked(image_size: int | str, current: str) -> tuple[tuple[float, float], ...]:
@@ -167,11 +156,8 @@ def _checked(image_size: int | str, current: str) -> tuple[tuple[float, float], 
         setting, value = ("current", current) if name == "anchors" else ("image_size", image_size)
         raise SettingsError.of(setting, value, f"{explain(name, error)}") from error
     if settings.anchors == "auto":
-        raise SettingsError(
-            "current: auto; expected default or six [width,height] pairs (this verb computes auto)",
-            setting="current",
-            value="auto",
-        )
+        problem = "expected default or six [width,height] pairs (this verb computes auto)"
+        raise SettingsError.of("current", "auto", problem)
     return DEFAULT_ANCHORS if settings.anchors == "default" else settings.anchors
 
 

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -25,9 +25,10 @@ from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.settings.image_size import size_hw, size_in_words
+from lookonce.settings.names import split_list
 from lookonce.shown import to_json
 from lookonce.storage import output_folder, write_file
-from lookonce.workflows.bench_process import THREADS_VARIABLE, Case, as_json
+from lookonce.workflows.bench_process import THREADS_VARIABLE, Case
 
 # Each numeric library reads one of these when it starts.
 THREAD_VARIABLES = (THREADS_VARIABLE, "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -47,7 +48,6 @@ class Bench:
 
     @property
     def exit_code(self) -> int:
-        """1 if a case could not be measured."""
         return int(any("error" in row for row in (*self.rows, *self.pipelines)))
 
 
@@ -104,7 +104,7 @@ def bench(
     common = Case(weights="", images=images, seconds=seconds, device=device)
     cases = []
     for file, count in product(files, thread_counts):
-        for name in _runtimes(runtime, file):
+        for name in runtimes_for(file) if runtime == "all" else split_list(runtime):
             one = replace(common, weights=str(file), names=named[file], runtime=name)
             for size, number in product(sizes, _numbers("batch", batch) or [1, IMAGES_A_THREAD * count]):
                 cases.append((replace(one, image_size=size, batch=number), count))
@@ -112,19 +112,12 @@ def bench(
                 cases.append((replace(one, pipeline=True), count))
     folder = output_folder(output, "bench")
     measured = list(_measure_all(cases))
-    done = Bench(
-        output=folder,
-        machine=machine(),
-        rows=tuple(row for (case, _), row in zip(cases, measured, strict=True) if not case.pipeline),
-        pipelines=tuple(row for (case, _), row in zip(cases, measured, strict=True) if case.pipeline),
-    )
+    pairs = [(case.pipeline, row) for (case, _), row in zip(cases, measured, strict=True)]
+    rows, pipelines = (tuple(row for is_whole, row in pairs if is_whole == wanted) for wanted in (False, True))
+    done = Bench(output=folder, machine=machine(), rows=rows, pipelines=pipelines)
     content = {"machine": done.machine, "cases": done.rows, "pipelines": done.pipelines}
     write_file(folder / "bench.json", to_json(content, indent=1) + "\n")
     return done
-
-
-def _runtimes(runtime: str, file: Path) -> list[str]:
-    return runtimes_for(file) if runtime == "all" else [name.strip() for name in runtime.split(",")]
 
 
 def _numbers(name: str, text: str | None) -> list[int]:
@@ -138,21 +131,17 @@ def _numbers(name: str, text: str | None) -> list[int]:
 
 
 def _measure_all(cases: Sequence[tuple[Case, int]]) -> Iterator[dict[str, Any]]:
-    with progress_bar("bench", len(cases)) as advance:
-        for done, (case, threads) in enumerate(cases):
-            advance(done, f"{Path(case.weights).name}, {threads} threads")
-            yield {"file": case.weights, "threads": threads, **_measured(case, threads)}
-
-
-def _measured(case: Case, threads: int) -> dict[str, Any]:
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    """Runs each case, with so many threads, in a process of its own."""
     command = [sys.executable, "-m", "lookonce.workflows.bench_process"]
-    done = subprocess.run(command, input=as_json(case), env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise LookonceError.at(case.weights, f"the measurement exited with status {done.returncode}: {last}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    with progress_bar("bench", len(cases)) as advance:
+        for number, (case, threads) in enumerate(cases):
+            advance(number, f"{Path(case.weights).name}, {threads} threads")
+            environment, given = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)), json.dumps(asdict(case))
+            done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise LookonceError.at(case.weights, f"the measurement exited with status {done.returncode}: {last}")
+            yield {"file": case.weights, "threads": threads, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def machine() -> dict[str, Any]:
@@ -170,28 +159,20 @@ def machine() -> dict[str, Any]:
 
 
 def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
-    """The machine, the table, one line per pipeline, and the errors."""
     yield f"{done.machine['processor']}, load {done.machine['load'] or 0:.1f}"
     yield f"int8: {done.machine['int8']}"
     yield from layout.lines(_table([row for row in done.rows if "error" not in row]), least_width=TABLE_WIDTH)
-    for row in done.pipelines:
-        if "error" not in row:
-            yield _pipeline_line(row)
+    for row in (row for row in done.pipelines if "error" not in row):
+        parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
+        rates = f"{row['pipeline_per_second']:.1f} images/s, {row['ratio']:.2f} of the network alone"
+        name = f"{Path(row['file']).name}, {row['runtime']}"
+        yield f"{name}: reading and detecting {rates}; processor ms per image: {parts}"
     if least_share(done.rows) < QUIET:
-        yield (
-            f"other programs were running: a case got {least_share(done.rows):.0%} of its threads' time; "
-            "on an idle machine the times are shorter"
-        )
+        share = f"a case got {least_share(done.rows):.0%} of its threads' time"
+        yield f"other programs were running: {share}; on an idle machine the times are shorter"
     for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
         yield from layout.lines(Text(problem, "red", no_wrap=True, overflow="ignore"), least_width=len(problem))
     yield f"written: {done.output / 'bench.json'}"
-
-
-def _pipeline_line(row: dict[str, Any]) -> str:
-    parts = ", ".join(f"{part} {value:.1f}" for part, value in row["processor_ms"].items())
-    rates = f"{row['pipeline_per_second']:.1f} images/s, {row['ratio']:.2f} of the network alone"
-    name = Path(row["file"]).name
-    return f"{name}, {row['runtime']}: reading and detecting {rates}; processor ms per image: {parts}"
 
 
 def least_share(rows: Sequence[dict[str, Any]]) -> float:
@@ -201,11 +182,8 @@ def least_share(rows: Sequence[dict[str, Any]]) -> float:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("file", "runtime"):
-        table.add_column(heading)
-    headings = ("size", "threads", "batch", "median ms", "p95 ms", "images/s", "GFLOP/s", "of peak", "MB")
-    for heading in headings:
+    table = Table("file", "runtime", box=None, pad_edge=False)
+    for heading in ("size", "threads", "batch", "median ms", "p95 ms", "images/s", "GFLOP/s", "of peak", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(

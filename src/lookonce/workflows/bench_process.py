@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,17 @@ class Case:
 
 def measure(case: Case) -> dict[str, Any]:
     """The measurements of one case, as `network_of` and `pipeline_of` describe them."""
-    started = time.perf_counter()
-    runtime = load_runtime(
-        case.weights, names=Path(case.names) if case.names else None, device=case.device, runtime=case.runtime
-    )
+    started, names = time.perf_counter(), Path(case.names) if case.names else None
+    runtime = load_runtime(case.weights, names=names, device=case.device, runtime=case.runtime)
     loaded = time.perf_counter() - started
-    sources = _sources(case.images)
+    if case.images is not None:
+        sources = find_images(case.images)
+    else:
+        scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_IMAGES))
+        sources = [
+            ImageSource(name=f"synthetic {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
+            for number, scene in enumerate(scenes)
+        ]
     size_hw = case.image_size or runtime.record.image_size
     measured = pipeline_of(runtime, sources, case) if case.pipeline else network_of(runtime, sources, case, size_hw)
     return {
@@ -85,16 +91,6 @@ def peak_memory_mb() -> float | None:
         return None
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6  # bytes on macOS, KiB elsewhere
-
-
-def _sources(images: str | None) -> list[ImageSource]:
-    if images is not None:
-        return find_images(images)
-    scenes = (make_scene(0, "val", number, SceneOptions(sides=MADE_SIDES)) for number in range(NUM_MADE_IMAGES))
-    return [
-        ImageSource(name=f"synthetic {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
-        for number, scene in enumerate(scenes)
-    ]
 
 
 def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw: tuple[int, int]) -> dict[str, Any]:
@@ -137,9 +133,7 @@ def _timed(call: Callable[[], None], seconds: float) -> list[float]:
     milliseconds: list[float] = []
     end = time.perf_counter() + seconds
     while len(milliseconds) < FEWEST_CALLS or time.perf_counter() < end:
-        started = time.perf_counter()
-        call()
-        milliseconds.append(1000 * (time.perf_counter() - started))
+        milliseconds.append(1000 * _seconds(call))
     return milliseconds
 
 
@@ -171,7 +165,7 @@ def pipeline_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dic
     alone: list[float] = []
     end = time.perf_counter() + case.seconds
     while not whole or time.perf_counter() < end:
-        whole.append(_seconds(lambda: _exhaust(predict(detector, sources))))
+        whole.append(_seconds(lambda: deque(predict(detector, sources), maxlen=0)))
         alone.append(_seconds(lambda: _detect(runtime, canvases)))
     return {
         "images": len(sources),
@@ -183,15 +177,10 @@ def pipeline_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dic
     }
 
 
-def _seconds(call: Callable[[], None]) -> float:
+def _seconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
-
-
-def _exhaust(predictions: Iterator[object]) -> None:
-    for _ in predictions:
-        pass
 
 
 def processor_ms(detector: Detector, sources: list[ImageSource]) -> dict[str, float]:
@@ -227,10 +216,6 @@ def main() -> None:
         images = counted(case.batch, "image")
         answer = {"error": f"{case.weights}: cannot run {images} of {size}: {type(error).__name__}: {error}"}
     json.dump(answer, sys.stdout)
-
-
-def as_json(case: Case) -> str:
-    return json.dumps(asdict(case))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
 from lookonce.log import get_logger, progress_bar
 from lookonce.reports.advice import Advice, advise
-from lookonce.reports.check_page import CheckPage, write_check_page
+from lookonce.reports.check_page import CheckPage, render_check
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.names import counted, few
+from lookonce.settings.names import counted, few, split_list
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import write_file
 from lookonce.workflows.validation_split import with_val
 
 # Any other format is written as COCO.
@@ -109,7 +109,8 @@ def check(
         Called with (images done, images in total).
     """
     held_out = {name: coerce(name, value) for name, value in (("val_fraction", val_fraction), ("seed", seed))}
-    checks = chosen_checks(_words(only or ()), _words(skip or ()))
+    # `tiny-box,huge-box` equals `tiny-box huge-box`.
+    checks = chosen_checks(*([name for part in given or () for name in split_list(part)] for given in (only, skip)))
     if weights is None:
         checks -= chosen_checks(["labels"])
     if fix is not None:
@@ -125,11 +126,21 @@ def check(
     if weights is not None:
         result = _with_label_errors(result, weights, names)
     fixed = write_fixed(result, fix) if fix is not None else None
-    checked = Checked(result=result, fixed=fixed, advice=_advise(result) if advice and not only else None)
+    by_split = {dataset.split: dataset for dataset in result.datasets} if advice and not only else {}
+    trained_on = by_split.get("train", next(iter(by_split.values()), None))
+    checked = Checked(result=result, fixed=fixed, advice=None if trained_on is None else advise(trained_on))
     if json_file is not None:
-        _write(json_file, json.dumps(as_json(checked), indent=1) + "\n")
+        write_file(json_file, json.dumps(as_json(checked), indent=1) + "\n")
     if html is not None:
-        write_check_page(html, _page(checked, data, images))
+        command = f"lookonce check {data}" + (f" --images {images}" if images else "")
+        page = CheckPage(
+            title=f"Data check: {Path(data).resolve().name}",
+            result=result,
+            advice=checked.advice,
+            changes=fixed.changes if fixed else (),
+            commands=(command, f"{command} --fix CORRECTED"),
+        )
+        write_file(html, render_check(page))
     return checked
 
 
@@ -161,58 +172,20 @@ def _with_label_errors(result: CheckResult, weights: Path, names: Path | None) -
     return replace(result, findings=findings)
 
 
-def _advise(result: CheckResult) -> Advice | None:
-    """Advice from the train split, else from the first split; None without boxes."""
-    by_split = {dataset.split: dataset for dataset in reversed(result.datasets)}
-    dataset = by_split.get("train", result.datasets[0] if result.datasets else None)
-    if dataset is None or not len(dataset.labels):
-        return None
-    return advise(dataset)
-
-
-def _page(checked: Checked, data: str | Path, images: Path | None) -> CheckPage:
-    command = f"lookonce check {data}" + (f" --images {images}" if images else "")
-    return CheckPage(
-        title=f"Data check: {Path(data).resolve().name}",
-        result=checked.result,
-        advice=checked.advice,
-        changes=checked.fixed.changes if checked.fixed else (),
-        commands=(command, f"{command} --fix CORRECTED"),
-    )
-
-
 def write_fixed(result: CheckResult, folder: Path) -> Fixed:
     """Write the data set with all automatic fixes, in its own format (COCO if it mixes several)."""
     repaired = repair(result.datasets, result.findings)
     if not repaired.datasets:
         raise DataError.at(result.origin, f"no split can be read, so {folder} was not written; correct the annotations")
     left = [found.message for found in result.sorted_findings if not FINDING_KINDS[found.name].fix]
-    notes = {"changes.txt": _changes_text(result.origin, repaired.changes, left)}
+    head = f"A copy of {result.origin}, corrected by lookonce check --fix."
+    made = f"{counted(len(repaired.changes), 'change')}{':' if repaired.changes else ''}"
+    undecided = f"{len(left)} left for you to decide{':' if left else ''}"
+    notes = {"changes.txt": "\n".join([head, "", made, *repaired.changes, "", undecided, *left, ""])}
     copy = write_data(
         repaired.datasets, folder, to=_OWN_FORMAT.get(result.format, "coco"), new_names=repaired.new_names, notes=notes
     )
     return Fixed(copy=copy, changes=repaired.changes)
-
-
-def _changes_text(origin: str, changes: Sequence[str], left: Sequence[str]) -> str:
-    lines = [
-        f"A copy of {origin}, corrected by lookonce check --fix.",
-        "",
-        f"{counted(len(changes), 'change')}{':' if changes else ''}",
-        *changes,
-    ]
-    return "\n".join([*lines, "", f"{len(left)} left for you to decide{':' if left else ''}", *left]) + "\n"
-
-
-def _words(typed: Sequence[str]) -> list[str]:
-    """`tiny-box,huge-box` equals `tiny-box huge-box`."""
-    return [word for part in typed for word in part.split(",") if word]
-
-
-def _write(path: Path, text: str) -> None:
-    with os_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, text)
 
 
 def as_json(checked: Checked) -> dict[str, object]:
@@ -253,23 +226,19 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
     if result.seconds:
-        yield _speed_line(result)
+        decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
+        images = f"{counted(result.num_images, 'image')} {'decoded' if decoded else 'checked by their headers'}"
+        yield f"{images}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
     if checked.advice:
         yield from _advice_lines(checked.advice)
+    is_labelled = bool(result.datasets) and result.format != IMAGES_ALONE  # else --fix refuses the data
     if checked.fixed:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
-    elif fixable := _num_fixable(result):
+    elif (fixable := sum(bool(FINDING_KINDS[found.name].fix) for found in result.findings)) and is_labelled:
         command = f"lookonce check {quote(str(result.origin))} --fix CORRECTED"
         yield f"`{command}` writes a copy with {counted(fixable, 'finding')} corrected"
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
-
-
-def _num_fixable(result: CheckResult) -> int:
-    """Findings that `--fix` corrects; 0 if it would refuse the data."""
-    if not result.datasets or result.format == IMAGES_ALONE:
-        return 0
-    return sum(bool(FINDING_KINDS[finding.name].fix) for finding in result.findings)
 
 
 def _advice_lines(advice: Advice) -> Iterator[str]:
@@ -284,12 +253,6 @@ def _advice_lines(advice: Advice) -> Iterator[str]:
     yield from (f"  {sentence}" for sentence in advice.words)
 
 
-def _speed_line(result: CheckResult) -> str:
-    decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
-    how = "decoded" if decoded else "checked by their headers"
-    return f"{counted(result.num_images, 'image')} {how}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
-
-
 def _summary_lines(split: SplitSummary) -> Iterator[str]:
     sizes = " to ".join(dict.fromkeys(f"{width}x{height}" for width, height in (split.smallest_wh, split.largest_wh)))
     if not split.class_boxes:
@@ -297,9 +260,7 @@ def _summary_lines(split: SplitSummary) -> Iterator[str]:
         return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
     share = f"{100 * split.background / max(split.images, 1):.0f} %"
-    yield (
-        f"  {split.split}: {counted(split.images, 'image')} ({split.background} without boxes, {share}), {sizes}; "
-        f"{counted(split.boxes, 'box')}{crowd}"
-    )
+    images, boxes = counted(split.images, "image"), counted(split.boxes, "box")
+    yield f"  {split.split}: {images} ({split.background} without boxes, {share}), {sizes}; {boxes}{crowd}"
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])
     yield f"    {few([f'{name} {count}' for name, count in counts], 10)}"

@@ -81,9 +81,13 @@ def as_text(shown: Configuration, layout: Layout = PLAIN) -> Iterator[str]:
     if shown.yaml:
         yield from to_yaml(shown.resolved.settings, comments=True).splitlines()
     elif layout.is_terminal:
-        yield from in_groups(shown.resolved, layout)
+        yield from _in_groups(shown.resolved, layout)
     else:
-        yield from in_columns(shown.resolved)
+        table = [HEADINGS, *(row for _, row in rows(shown.resolved))]
+        widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS) - 1)]
+        for row in table:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            yield "  ".join([*cells, row[-1]]).rstrip()
 
 
 def rows(resolved: Resolved) -> Iterator[tuple[str, Row]]:
@@ -95,16 +99,7 @@ def rows(resolved: Resolved) -> Iterator[tuple[str, Row]]:
                 yield group, (name, value, unit_of(name), resolved.origins[name], help_of(name))
 
 
-def in_columns(resolved: Resolved) -> Iterator[str]:
-    """One line a setting; for pipes and logs."""
-    table = [HEADINGS, *(row for _, row in rows(resolved))]
-    widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS) - 1)]
-    for row in table:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-        yield "  ".join([*cells, row[-1]]).rstrip()
-
-
-def in_groups(resolved: Resolved, layout: Layout) -> Iterator[str]:
+def _in_groups(resolved: Resolved, layout: Layout) -> Iterator[str]:
     """Two lines a setting, by group; what is not the default in green."""
     for group, members in groupby(rows(resolved), key=itemgetter(0)):
         yield from layout.lines(Text(f"\n{GROUPS[group]}", "bold"))

@@ -16,9 +16,9 @@ from lookonce.errors import SettingsError, WeightsError
 from lookonce.letterbox import fit
 from lookonce.prediction.sources import find_images
 from lookonce.settings.image_size import size_hw
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import require_one_of, split_list
 from lookonce.settings.record import ModelRecord
-from lookonce.storage import os_errors_explained, temporary_folder, write_file
+from lookonce.storage import temporary_folder, write_file
 from lookonce.targets import imported
 from lookonce.weights.foreign import ForeignWeights, Masks, ReadOptions, Resize, read_names
 from lookonce.weights.pull import find_weights
@@ -80,7 +80,9 @@ def convert(
         Images (file, folder, pattern) on which two anchor masks of a Darknet file are compared; the comparison is
         drawn into OUTPUT-masks.png.
     """
-    targets = _targets(to)
+    targets = split_list(to)
+    for name in targets:
+        require_one_of("to", name, WRITERS)
     options = ReadOptions(
         class_names=read_names(names) if names else (),
         image_size=None if image_size is None else size_hw(image_size),
@@ -107,24 +109,22 @@ def _probe(read: ForeignWeights, images: str | None, output: Path) -> list[str]:
     """Runs the network on images and compares two anchor masks, in lines of text and in a sheet beside the output."""
     if images is None:
         return []
-    from lookonce.reports.mask_sheet import MOST_SHOWN, write_mask_sheet
+    from lookonce.reports.sheets import MASK_IMAGES, write_masks
     from lookonce.weights.darknet import ORIGIN
     from lookonce.weights.mask_probe import compare_hypotheses, detections_of, hypotheses_of, verdict_lines
 
     if ORIGIN not in read.record.settings or read.is_backbone:
-        raise SettingsError(
-            "probe: expected a whole network from Darknet's .cfg and .weights to compare anchor masks; leave it out",
-            setting="probe",
-        )
+        problem = "expected a whole network from Darknet's .cfg and .weights to compare anchor masks; leave it out"
+        raise SettingsError(f"probe: {problem}", setting="probe")
     hypotheses = hypotheses_of(read.record)
     if len(hypotheses) < 2:
         return ["probe: nothing to compare, the .cfg has no unused anchors for another mask"]
     size_hw, preprocessing = read.record.image_size, read.record.preprocessing
     canvases = np.stack([fit(image.read(), size_hw, preprocessing)[0] for image in find_images(images)[:PROBED_IMAGES]])
     raws, sheet = _raw_heads(read, canvases), output.with_name(f"{output.name}-masks.png")
-    shown = range(min(len(canvases), MOST_SHOWN))
+    shown = range(min(len(canvases), MASK_IMAGES))
     found = {name: [detections_of(raws, record, image) for image in shown] for name, record in hypotheses.items()}
-    write_mask_sheet(sheet, canvases, found, read.record)
+    write_masks(sheet, canvases, found, read.record)
     return list(verdict_lines(compare_hypotheses(raws, hypotheses), sheet))
 
 
@@ -144,7 +144,6 @@ def _raw_heads(read: ForeignWeights, canvases: NDArray[np.uint8]) -> list[NDArra
 
 
 def as_text(converted: Converted) -> Iterator[str]:
-    """Lines for a terminal."""
     yield from converted.notes
     if converted.record.class_names:
         yield from describe_record(converted.record)
@@ -154,26 +153,11 @@ def as_text(converted: Converted) -> Iterator[str]:
         yield f"written: {path}"
 
 
-def _targets(to: str) -> list[str]:
-    targets = [name.strip() for name in to.split(",") if name.strip()]
-    for name in targets:
-        if name not in WRITERS:
-            known = f"; expected one of {', '.join(WRITERS)}"
-            raise SettingsError(
-                f"to: unknown program {name!r}{suggestion(name, WRITERS) or known}", setting="to", value=name
-            )
-    return targets
-
-
 def _masks(mask: str) -> Masks:
-    if mask == "auto":
-        return "auto"
-    if mask == "cfg":
-        return "cfg"
+    if mask in ("auto", "cfg"):
+        return "auto" if mask == "auto" else "cfg"
     if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", mask):
-        raise SettingsError(
-            f"mask: {mask!r}; expected auto, cfg, or anchor indices such as 1,2,3", setting="mask", value=mask
-        )
+        raise SettingsError.of("mask", mask, "expected auto, cfg, or anchor indices such as 1,2,3")
     return tuple(int(row) for row in mask.split(","))
 
 
@@ -187,11 +171,8 @@ def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     if not is_checkpoint(files[0]):
         return read_foreign(files, options)
     if len(files) > 1 or options != ReadOptions():
-        raise SettingsError.at(
-            files[0],
-            "is a checkpoint, which holds its class names, image size, masks and preprocessing; leave the other files "
-            "and options out",
-        )
+        problem = "is a checkpoint, which holds its class names, image size, masks and preprocessing"
+        raise SettingsError.at(files[0], f"{problem}; leave the other files and options out")
     model, record = load_weights(files[0])
     return ForeignWeights(state=model.state_dict(), record=record)
 
@@ -215,9 +196,8 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
     """Write each program's files after reading them back bit for bit, and the record, which these formats cannot hold,
     beside the weights."""
     if read.is_backbone:
-        raise WeightsError.at(
-            source, f"holds a backbone only; expected a whole network to write for {', '.join(targets)}"
-        )
+        problem = f"holds a backbone only; expected a whole network to write for {', '.join(targets)}"
+        raise WeightsError.at(source, problem)
     from lookonce.weights.beside import record_file, text_beside
 
     contents: dict[Path, bytes] = {}
@@ -233,8 +213,6 @@ def _write_foreign(read: ForeignWeights, targets: Sequence[str], stem: Path, sou
         if path.exists():
             raise WeightsError.at(path, "exists already; expected a new file, choose another with --output")
     for path, content in reversed(contents.items()):  # the record first, so that a kill never leaves weights without it
-        with os_errors_explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)
     return tuple(contents)
 

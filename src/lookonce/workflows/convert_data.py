@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from lookonce.data.box_conventions import BOX_CONVENTIONS, BoxConvention
+from lookonce.data.box_conventions import BOX_CONVENTIONS
 from lookonce.data.dataset import Dataset
 from lookonce.data.selection import join, keep_classes, rename_classes, sample, share_out, unify_classes
 from lookonce.data.source import open_data
@@ -12,7 +12,7 @@ from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.request import old_names
-from lookonce.settings.names import counted, suggestion
+from lookonce.settings.names import counted, require_one_of, split_list
 
 
 @old_names(pictures="image_files")
@@ -81,33 +81,28 @@ def convert_data(
     require_new(destination)
     shares = read_shares(split or "")
     if stratify and not shares:
-        raise SettingsError(
-            "stratify: expected together with split, e.g. --split 0.8/0.1/0.1 --stratify", setting="stratify"
-        )
+        problem = "expected together with split, e.g. --split 0.8/0.1/0.1 --stratify"
+        raise SettingsError(f"stratify: {problem}", setting="stratify")
     if count < 0:
         raise SettingsError.of("count", count, "expected 0 (all) or more")
     opened = open_data(source, images, follow_links=follow_links)
     if boxes:
-        opened.boxes = _convention(boxes)
-    datasets = _merged([opened, *(open_data(more, follow_links=follow_links) for more in merge or ())], splits)
-    datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in datasets]
+        require_one_of("boxes", boxes, BOX_CONVENTIONS)
+        opened.boxes = BOX_CONVENTIONS[boxes]
+    sources = [opened, *(open_data(more, follow_links=follow_links) for more in merge or ())]
+    datasets = [_with_classes(dataset, rename or (), classes or ()) for dataset in _merged(sources, splits)]
     if count:
         datasets = [sample(dataset, count, seed) for dataset in datasets]
     if shares:
         datasets = share_out(join(datasets, "all"), shares, stratify=stratify, seed=seed)
-    _require_images(datasets)
+    for dataset in datasets:
+        if not len(dataset):
+            problem = "would have no images; choose fewer splits or larger fractions"
+            raise DataError(f"split: {dataset.split!r} {problem}", setting="split", value=dataset.split)
     return write_data(datasets, destination, to=to, placing=image_files, on_progress=on_progress)
 
 
-def _convention(name: str) -> BoxConvention:
-    if name not in BOX_CONVENTIONS:
-        near = suggestion(name, list(BOX_CONVENTIONS)) or f"; expected one of {', '.join(BOX_CONVENTIONS)}"
-        raise SettingsError(f"boxes: unknown convention {name!r}{near}", setting="boxes", value=name)
-    return BOX_CONVENTIONS[name]
-
-
 def as_text(copy: Copy) -> Iterator[str]:
-    """Lines for a terminal."""
     for split, count in copy.images.items():
         boxes = copy.boxes[split]
         yield f"{split}: {counted(count, 'image')}, {counted(boxes, 'box')}"
@@ -131,11 +126,8 @@ def read_shares(text: str) -> dict[str, float]:
         numbers = []
     right = 2 <= len(numbers) <= 3 and all(number > 0 for number in numbers) and math.isclose(sum(numbers), 1)
     if not right:
-        raise SettingsError(
-            f"split: {text!r}; expected 2 or 3 fractions with sum 1 for train, val and test, e.g. 0.8/0.1/0.1",
-            setting="split",
-            value=text,
-        )
+        expected = "expected 2 or 3 fractions with sum 1 for train, val and test, e.g. 0.8/0.1/0.1"
+        raise SettingsError.of("split", text, expected)
     return dict(zip(SPLITS, numbers, strict=False))
 
 
@@ -145,43 +137,30 @@ def read_renames(words: Sequence[str], class_names: Sequence[str]) -> dict[str, 
     for word in words:
         cuts = [place for place, letter in enumerate(word) if letter == ":" and word[:place] in class_names]
         if not cuts or not word[cuts[-1] + 1 :].strip():
-            raise SettingsError(
-                f"rename: {word!r}; expected OLD:NEW, where OLD is one of {', '.join(class_names)}",
-                setting="rename",
-                value=word,
-            )
+            raise SettingsError.of("rename", word, f"expected OLD:NEW, where OLD is one of {', '.join(class_names)}")
         renames[word[: cuts[-1]]] = word[cuts[-1] + 1 :].strip()
     return renames
 
 
 def _merged(sources: Sequence[DataSource], splits: Sequence[str] | None) -> list[Dataset]:
-    """The splits of all sources with unified classes; splits of the same name are merged."""
-    read = [source.split(name) for source in sources for name in splits or _usual_splits(source)]
+    """The splits of all sources with unified classes; splits of the same name are merged.
+
+    By default train, val and test, or all splits of a source that has none of these; others, such as VOC's trainval,
+    repeat images.
+    """
+    read = []
+    for source in sources:
+        usual = [split for split in source.splits if split in SPLITS] or list(source.splits)
+        read += [source.split(name) for name in splits or usual]
     names = dict.fromkeys(dataset.split for dataset in read)
     unified = unify_classes(read)
     return [join([dataset for dataset in unified if dataset.split == name], name) for name in names]
 
 
-def _usual_splits(source: DataSource) -> list[str]:
-    """train, val and test, or all splits if it has none of these; others, such as VOC's trainval, repeat images."""
-    return [split for split in source.splits if split in SPLITS] or list(source.splits)
-
-
 def _with_classes(dataset: Dataset, rename: Sequence[str], classes: Sequence[str]) -> Dataset:
     renamed = rename_classes(dataset, read_renames(rename, dataset.class_names)) if rename else dataset
-    return keep_classes(renamed, [name for word in classes for name in _known(word, renamed)]) if classes else renamed
-
-
-def _known(word: str, dataset: Dataset) -> list[str]:
-    """`car,bus` equals `car bus`, unless a class has the name `car,bus`."""
-    return [word] if word in dataset.class_names else [part for part in word.split(",") if part]
-
-
-def _require_images(datasets: Sequence[Dataset]) -> None:
-    for dataset in datasets:
-        if not len(dataset):
-            raise DataError(
-                f"split: {dataset.split!r} would have no images; choose fewer splits or larger fractions",
-                setting="split",
-                value=dataset.split,
-            )
+    if not classes:
+        return renamed
+    # `car,bus` equals `car bus`, unless a class has the name `car,bus`.
+    known = ([word] if word in renamed.class_names else split_list(word) for word in classes)
+    return keep_classes(renamed, [name for names in known for name in names])

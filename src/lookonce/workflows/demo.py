@@ -14,6 +14,7 @@ from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, logging_to
 from lookonce.request import old_names
+from lookonce.storage import fresh_path
 from lookonce.weights.pull import DEFAULT, pulled
 
 NUM_STEPS = 6
@@ -116,23 +117,19 @@ def demo(
             raise SettingsError.of(name, count, f"expected {least} or more")
     started = time.perf_counter()
     with logging_to():
-        folder = fresh_folder(output)
+        folder = fresh_path(output)
         with step(1, f"making {num_images + 2 * held_out:,} images of six kinds of objects on a table"):
-            data = write_synthetic(
-                folder / "data",
-                train=num_images,
-                val=held_out,
-                test=held_out,
-                seed=seed,
-                options=SCENES,
-                workers=num_processes(num_images),
-            )
+            counts, workers = {"train": num_images, "val": held_out, "test": held_out}, num_processes(num_images)
+            data = write_synthetic(folder / "data", **counts, seed=seed, options=SCENES, workers=workers)
         with step(2, "training a detector from scratch"):
             plan = make_plan(data, image_size, epochs, LIMIT_SECONDS - (time.perf_counter() - started))
-            run = train_on(data, folder, plan, seed)
-        if run is None:
+            from lookonce.workflows.train import train
+
+            chosen = {"image_size": plan.image_size, "epochs": plan.epochs, "seed": seed} | SETTINGS
+            result = train(data=str(data), runs=folder, name="run", **chosen)
+        if result.stopped:
             return Demonstration(folder=folder, exit_code=ExitCode.STOPPED)
-        demonstration = use(run, data, folder)
+        demonstration = use(result.run.path, data, folder)
     return replace(demonstration, seconds=time.perf_counter() - started)
 
 
@@ -171,15 +168,6 @@ def measure(data: Path) -> tuple[int, float]:
     loader = build.make_train_loader(settings, train_set, record.preprocessing, device)
     learner = build.make_learner(settings, record, len(loader), device)
     return len(train_set), loader.batch_size / seconds_a_step(learner, loader)
-
-
-def train_on(data: Path, folder: Path, plan: Plan, seed: int) -> Path | None:
-    """The run folder; None if the run was stopped."""
-    from lookonce.workflows.train import train
-
-    chosen = {"image_size": plan.image_size, "epochs": plan.epochs}
-    result = train(data=str(data), runs=folder, name="run", seed=seed, **chosen, **SETTINGS)
-    return None if result.stopped else result.run.path
 
 
 def use(run: Path, data: Path, folder: Path) -> Demonstration:
@@ -229,26 +217,16 @@ def write_page(exported: Path, site: Path) -> None:
     from lookonce.web.runtime import runtime_file
     from lookonce.workflows.page import page
 
-    if not runtime_file().exists():
-        return
-    try:
-        page(exported, output=site, title="The demo's detector")
-    except LookonceError as error:
-        get_logger().warning("%s", error)
+    if runtime_file().exists():
+        try:
+            page(exported, output=site, title="The demo's detector")
+        except LookonceError as error:
+            get_logger().warning("%s", error)
 
 
 def log_lines(lines: Iterable[str]) -> None:
     for line in lines:
         get_logger().info(line)
-
-
-def fresh_folder(wanted: Path) -> Path:
-    """`wanted`; wanted-2, wanted-3 and so on if that exists and is not an empty folder."""
-    folder, number = wanted, 1
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder
 
 
 @contextmanager
@@ -258,13 +236,6 @@ def step(number: int, what: str) -> Iterator[None]:
     get_logger().info(f"\n[{number}/{NUM_STEPS}] {what}")
     yield
     get_logger().info(f"      {time.perf_counter() - started:.0f} seconds")
-
-
-def in_browser(folder: Path) -> str:
-    """The command that opens the page of the detector, written or not."""
-    if (folder / "site").exists():
-        return f"lookonce page --serve --output {folder / 'site'}"
-    return f"lookonce page {folder / 'detector.onnx'} --serve (downloads 33 MB once)"
 
 
 def as_text(demonstration: Demonstration) -> Iterator[str]:
@@ -282,10 +253,13 @@ def as_text(demonstration: Demonstration) -> Iterator[str]:
     }
     width = max(len(str(path)) for path in places)
     scores = f"AP50 {demonstration.AP50:.3f}, AP {demonstration.AP:.3f}"
+    browser = f"lookonce page {folder / 'detector.onnx'} --serve (downloads 33 MB once)"
+    if (folder / "site").exists():
+        browser = f"lookonce page --serve --output {folder / 'site'}"
     yield ""
     yield f"Done in {demonstration.seconds / 60:.1f} minutes. On the test images: {scores}."
     yield ""
     yield from (f"  {path!s:<{width}}  {text}" for path, text in places.items())
     yield ""
-    yield f"In the browser: {in_browser(folder)}"
+    yield f"In the browser: {browser}"
     yield "With your own images: lookonce train --data FOLDER"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lookonce.errors import require_fraction, require_setting
 from lookonce.on_ranks import RanksRequest
@@ -38,6 +39,12 @@ class DetectorRequest(RanksRequest):
     agnostic: bool | None = None
     device: str = "auto"
     runtime: str = "auto"
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """The options of NMS, as `Detector` takes them; None for the value stored with the weights."""
+        names = ("iou_threshold", "max_detections", "multi_label", "agnostic")
+        return {name: getattr(self, name) for name in names}
 
     def __post_init__(self) -> None:
         require_fraction("iou_threshold", self.iou_threshold)

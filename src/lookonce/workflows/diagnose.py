@@ -38,9 +38,9 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
-from lookonce.storage import os_errors_explained, output_folder, write_file
+from lookonce.storage import output_folder, write_file
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.validation_split import with_val, with_val_of
+from lookonce.workflows.validation_split import data_of_run, with_val_of
 
 DIVERGED = "is not finite (loss"  # part of the line that training logs for a NaN or infinite loss
 IMAGES = 64
@@ -113,19 +113,22 @@ def diagnose(
         raise SettingsError.of("num_images", num_images, "expected 1 or more")
     weights = find_weights(weights)
     subject = read_subject(weights, names)
+    settings = subject.settings
+    if not data and not settings.get("data"):
+        problem = "is not a run folder, which stores its data; add --data DATA"
+        raise SettingsError(f"data: {weights} {problem}", setting="data", path=weights)
     opened = open_data(
-        data or _data_of(subject, weights),
-        images or (Path(known) if (known := subject.settings.get("images")) else None),
-        follow_links=follow_links or subject.settings.get("follow_links", False),
+        data or Path(settings["data"]),
+        images or (Path(known) if (known := settings.get("images")) else None),
+        follow_links=follow_links or settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
-    inside = weights / "diagnosis" if (weights / "settings.yaml").is_file() else None  # of the run
-    folder = output_folder(output or inside, "diagnose")
+    folder = output_folder(output or (weights / "diagnosis" if settings else None), "diagnose")
     diagnosis = examine(
         subject,
         source,
-        split=split or subject.settings.get("val_split", "val"),
-        train_split=train_split or subject.settings.get("train_split", "train"),
+        split=split or settings.get("val_split", "val"),
+        train_split=train_split or settings.get("train_split", "train"),
         images=num_images,
         overlay=folder / "overlay.jpg",
         on_progress=on_progress,
@@ -136,13 +139,11 @@ def diagnose(
 
 
 def as_text(diagnosed: Diagnosed) -> Iterator[str]:
-    """Lines for a terminal."""
     yield from lines(diagnosed.diagnosis)
     yield f"written: {diagnosed.output}: diagnosis.json, overlay.jpg (check in it that the boxes lie on the objects)"
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
-    """Each check with its evidence, then the cause."""
     marks = {"cause": "CAUSE", "suspect": "suspect", "fine": "fine", "look": "look", "unknown": "-"}
     for number, check in enumerate(diagnosis.checks, start=1):
         yield f"{number}. {check.name}: {marks[check.verdict]}"
@@ -192,16 +193,21 @@ def examine(
         written = [source.as_written(name, _raise_error) for name in names]
         datasets = [assemble(found, lambda _: None) for found in written]
     except DataError as error:
-        refused = Check(name="reading the annotations", verdict="cause", evidence=str(error))
+        refused = Check("reading the annotations", "cause", str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
     if not datasets:
-        raise DataError.at(
-            source.origin, f"has neither split {train_split!r} nor {split!r}; choose from {source.splits}"
-        )
-    record = subject.runtime.record if subject.runtime is not None else planned_record(subject, datasets[0])
+        problem = f"has neither split {train_split!r} nor {split!r}; choose from {source.splits}"
+        raise DataError.at(source.origin, problem)
+    if subject.runtime is not None:
+        record = subject.runtime.record
+    else:  # that with which the run would have trained
+        from lookonce.settings.schema import Settings
+        from lookonce.workflows.build import make_record
+
+        record = make_record(Settings.model_validate(dict(subject.settings)), datasets[0], "")
     found = _found(subject.runtime, record, datasets, images, on_progress)
     scores = {dataset.split: score(dataset, results).AP50 for dataset, results in found}
-    val_ap50, train_ap50 = scores.get(split, -1.0), scores.get(train_split, -1.0) if train_split in scores else -1.0
+    val_ap50, train_ap50 = scores.get(split, -1.0), scores.get(train_split, -1.0)
     checks = [
         check_categories(found),
         check_class_names(record, datasets[-1]),
@@ -213,14 +219,6 @@ def examine(
         check_scores(found),
     ]
     return Diagnosis(checks=checks, AP50=val_ap50)
-
-
-def planned_record(subject: Subject, dataset: Dataset) -> ModelRecord:
-    """The record that a run without a checkpoint would have trained with."""
-    from lookonce.settings.schema import Settings
-    from lookonce.workflows.build import make_record
-
-    return make_record(Settings.model_validate(dict(subject.settings)), dataset, "")
 
 
 def _found(
@@ -254,26 +252,14 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     total = sum(len(found.labels) for found in written)
     lost = f"{total - kept:,} of {total:,} boxes were left out because they lie outside their image"
     if file is None:
-        return Check(name=name, verdict="look", evidence=lost)
-    with os_errors_explained(file):
-        write_overlay(file, datasets[0], OVERLAID)
-    return Check(name=name, verdict="look", evidence=f"{file}: do the boxes lie on the objects? {lost}")
+        return Check(name, "look", lost)
+    write_overlay(file, datasets[0], OVERLAID)
+    return Check(name, "look", f"{file}: do the boxes lie on the objects? {lost}")
 
 
 def _raise_error(finding: Finding) -> None:
     if finding.severity == "error":
         raise DataError(finding.message, path=finding.file, check=finding.name)
-
-
-def _data_of(subject: Subject, weights: Path) -> Path:
-    known = subject.settings.get("data")
-    if not known:
-        raise SettingsError(
-            f"data: {weights} is not a run folder, which stores its data; add --data DATA",
-            setting="data",
-            path=weights,
-        )
-    return Path(known)
 
 
 class ScoreMonitor:
@@ -323,10 +309,7 @@ class ScoreMonitor:
         return ""
 
     def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
-        images = self.settings.get("images")
-        follow_links = self.settings.get("follow_links", False)
-        source = open_data(self.settings["data"], Path(images) if images else None, follow_links=follow_links)
-        source = with_val(source, self.settings, self._folder)
+        source = data_of_run(self.settings, self._folder)  # before the weights are copied
         return examine(
             Subject(settings=self.settings, rows=rows, runtime=self._look()),
             source,

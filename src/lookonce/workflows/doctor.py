@@ -36,7 +36,7 @@ TINY_ONNX = bytes.fromhex(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MachineCheck:
     """One line of the report. verdict: missing: an extra installs it; wrong: installed, but it does not work."""
 
@@ -52,7 +52,6 @@ class Health:
 
     @property
     def exit_code(self) -> int:
-        """1 if any check is wrong, else 0."""
         return int(any(finding.verdict == "wrong" for finding in self.findings))
 
 
@@ -90,7 +89,6 @@ def write_bundle(path: Path, health: Health, run: Path | None) -> None:
 
 
 def as_text(health: Health) -> Iterator[str]:
-    """One line per check, with its advice below."""
     width = max(len(finding.name) for finding in health.findings)
     for finding in health.findings:
         yield f"{finding.verdict:<8} {finding.name:<{width}}  {finding.text}"
@@ -100,17 +98,14 @@ def as_text(health: Health) -> Iterator[str]:
 
 def examine() -> Iterator[MachineCheck]:
     """Run all checks; they change nothing on this machine."""
-    yield MachineCheck(name="lookonce", verdict="ok", text=lookonce.__version__)
-    yield MachineCheck(name="python", verdict="ok", text=f"{platform.python_version()}, {sys.executable}")
-    yield MachineCheck(name="system", verdict="ok", text=platform.platform())
+    yield MachineCheck("lookonce", "ok", lookonce.__version__)
+    yield MachineCheck("python", "ok", f"{platform.python_version()}, {sys.executable}")
+    yield MachineCheck("system", "ok", platform.platform())
     limits = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)}
     limited = "".join(f", {name}={value}" for name, value in limits.items())
-    yield MachineCheck(
-        name="processor",
-        verdict="ok",
-        text=f"{processor_name()}; usable cores: {usable_processors()}; compute threads: {usable_threads()}{limited}",
-    )
-    yield MachineCheck(name="int8", verdict="ok" if int8_path() != "unknown" else "note", text=int8_path())
+    cores = f"usable cores: {usable_processors()}; compute threads: {usable_threads()}{limited}"
+    yield MachineCheck("processor", "ok", f"{processor_name()}; {cores}")
+    yield MachineCheck("int8", "ok" if int8_path() != "unknown" else "note", int8_path())
     yield from _packages()
     yield _tried("images", _images_work)
     yield _tried("ONNX Runtime", _onnxruntime_works)
@@ -119,34 +114,34 @@ def examine() -> Iterator[MachineCheck]:
     yield _space("free in temp", Path(tempfile.gettempdir()))
 
 
+def _space(name: str, folder: Path) -> MachineCheck:
+    free_gb = shutil.disk_usage(folder).free / 1e9
+    text = f"{free_gb:.1f} GB free in {folder}"
+    if free_gb >= LITTLE_SPACE_GB:
+        return MachineCheck(name, "ok", text)
+    return MachineCheck(name, "note", text, "free disk space, or train with --runs on another disk")
+
+
 def _packages() -> Iterator[MachineCheck]:
     """The packages of the base install in one line, then each extra: its versions, or the packages it lacks."""
     wanted = requirements()
     base = {name: installed_version(name) for name in wanted.pop("", [])}
-    versions = ", ".join(f"{name} {version}" for name, version in base.items() if version)
     if not base:
-        text = "unknown, because lookonce is not installed; it runs from its source files"
-        yield MachineCheck(name="packages", verdict="note", text=text)
-        return
-    absent = [name for name, version in base.items() if not version]
-    yield MachineCheck(name="packages", verdict="ok", text=versions)
-    if absent:
         yield MachineCheck(
-            name="packages", verdict="wrong", text=f"not installed: {', '.join(absent)}", advice="pip install lookonce"
+            "packages", "note", "unknown, because lookonce is not installed; it runs from its source files"
         )
+        return
+    yield MachineCheck("packages", "ok", ", ".join(f"{name} {version}" for name, version in base.items() if version))
+    if absent := [name for name, version in base.items() if not version]:
+        yield MachineCheck("packages", "wrong", f"not installed: {', '.join(absent)}", "pip install lookonce")
     for extra, names in wanted.items():
-        yield _extra(extra, names)
-
-
-def _extra(extra: str, names: list[str]) -> MachineCheck:
-    lacking = [name for name in names if not installed_version(name)]
-    if lacking:
-        advice = how_to_install(extra)
-        return MachineCheck(
-            name=f"extra {extra}", verdict="missing", text=f"not installed: {', '.join(lacking)}", advice=advice
-        )
-    versions = ", ".join(f"{name} {installed_version(name)}" for name in names)
-    return MachineCheck(name=f"extra {extra}", verdict="ok", text=versions)
+        versions = {name: installed_version(name) for name in names}
+        if lacking := [name for name, version in versions.items() if not version]:
+            text = f"not installed: {', '.join(lacking)}"
+            yield MachineCheck(f"extra {extra}", "missing", text, how_to_install(extra))
+        else:
+            text = ", ".join(f"{name} {version}" for name, version in versions.items())
+            yield MachineCheck(f"extra {extra}", "ok", text)
 
 
 def requirements() -> dict[str, list[str]]:
@@ -173,11 +168,9 @@ def installed_version(package: str) -> str:
 def _tried(name: str, works: Callable[[], str]) -> MachineCheck:
     """Run `works` once: an installed package may still lack a system library."""
     try:
-        return MachineCheck(name=name, verdict="ok", text=works())
+        return MachineCheck(name, "ok", works())
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        return MachineCheck(
-            name=name, verdict="wrong", text=f"{type(error).__name__}: {error}", advice="reinstall lookonce"
-        )
+        return MachineCheck(name, "wrong", f"{type(error).__name__}: {error}", "reinstall lookonce")
 
 
 def _images_work() -> str:
@@ -208,30 +201,17 @@ def _torch() -> MachineCheck:
     """PyTorch and its devices. Training and checkpoints need it; exported files do not."""
     if find_spec("torch") is None:
         text = "not installed; training and checkpoints need it, exported files do not"
-        return MachineCheck(name="PyTorch", verdict="missing", text=text, advice=how_to_install("train"))
+        return MachineCheck("PyTorch", "missing", text, how_to_install("train"))
     try:
         import torch
 
         from lookonce.devices import BACKENDS, count_devices, device_name
     except (ImportError, OSError, RuntimeError) as error:
         advice = NO_CANN if NO_TORCH_NPU in str(error) else "reinstall torch"
-        return MachineCheck(name="PyTorch", verdict="wrong", text=f"{type(error).__name__}: {error}", advice=advice)
-    devices = [
-        f"{kind}:{number} {device_name(torch.device(kind, number))}"
-        for kind in BACKENDS
-        if kind != "cpu"
-        for number in range(count_devices(kind)[1])
-    ]
-    text = f"{torch.__version__}, {counted(torch.get_num_threads(), 'thread')}; devices: {', '.join(['cpu', *devices])}"
-    return MachineCheck(name="PyTorch", verdict="ok", text=text)
-
-
-def _space(name: str, folder: Path) -> MachineCheck:
-    free_gb = shutil.disk_usage(folder).free / 1e9
-    enough = free_gb >= LITTLE_SPACE_GB
-    return MachineCheck(
-        name=name,
-        verdict="ok" if enough else "note",
-        text=f"{free_gb:.1f} GB free in {folder}",
-        advice="" if enough else "free disk space, or train with --runs on another disk",
-    )
+        return MachineCheck("PyTorch", "wrong", f"{type(error).__name__}: {error}", advice)
+    devices = ["cpu"]
+    for kind in BACKENDS:
+        numbers = range(0 if kind == "cpu" else count_devices(kind)[1])
+        devices += [f"{kind}:{number} {device_name(torch.device(kind, number))}" for number in numbers]
+    threads = counted(torch.get_num_threads(), "thread")
+    return MachineCheck("PyTorch", "ok", f"{torch.__version__}, {threads}; devices: {', '.join(devices)}")

@@ -101,14 +101,17 @@ class EvaluateRequest(DetectorRequest):
     batch_size: int = 8
     on_progress: OnProgress | None = None
 
+    @property
+    def detectors(self) -> list[Path]:
+        """The weights among `weights` and `against`, which may be a results file."""
+        return [path for path in (self.weights, self.against) if path is not None and path.suffix != ".json"]
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.weights is None) == (self.results is None):
             given = "neither was" if self.weights is None else "both were"
-            raise SettingsError(
-                f"weights, results: {given} given; name the detector to score, or the results file to score",
-                setting="weights, results",
-            )
+            problem = f"{given} given; name the detector to score, or the results file to score"
+            raise SettingsError(f"weights, results: {problem}", setting="weights, results")
         fewest = 0 if self.against is None else 1
         require_setting("score_threshold", self.score_threshold, lambda score: 0 <= score < 1, "at least 0 and under 1")
         require_setting("resamples", self.resamples, lambda n: n >= fewest, f"at least {fewest}, for example 1000")
@@ -145,17 +148,12 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     several = request.several()
     if several is None:
         return _evaluate(request, on_progress=request.on_progress)
-    device = device_of(_searched(request), request.device, request.runtime)
+    detectors = request.detectors
+    if not detectors:
+        raise SettingsError("devices: results files are scored by one process; leave devices out", setting="devices")
+    device = device_of(detectors[0], request.device, request.runtime)
     options = {"request": replace(request, on_progress=None)}
     return in_ranks(several, device, _evaluate, options, on_progress=request.on_progress)
-
-
-def _searched(request: EvaluateRequest) -> Path:
-    """The weights that detect; SettingsError if only results files are compared."""
-    for weights in (request.weights, request.against):
-        if weights is not None and weights.suffix != ".json":
-            return weights
-    raise SettingsError("devices: results files are scored by one process; leave devices out", setting="devices")
 
 
 def _evaluate(
@@ -163,11 +161,9 @@ def _evaluate(
 ) -> Evaluation:
     """Returns the same on all ranks; rank 0 scores and writes for all."""
     weights, results, against = request.weights, request.results, request.against
-    for path in (weights, against):
-        if path is not None and path.suffix != ".json":
-            find_weights(path)  # before anything slow
-    needs_images = results is None or (against is not None and against.suffix != ".json")
-    links = request.follow_links
+    for path in request.detectors:
+        find_weights(path)  # before anything slow
+    needs_images, links = bool(request.detectors), request.follow_links
     source = open_data(request.data, request.images, needs_images=needs_images, follow_links=links, streamed=True)
     if needs_images and request.split == VAL:
         source = with_val_of(source, weights or against, request.names)
@@ -175,45 +171,42 @@ def _evaluate(
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = _checkpoint_to_describe(weights) if request.store_thresholds else None
+    names = names_for(request.detectors, request.names)
 
-    detectors = [path for path in (weights, against) if path is not None and path.suffix != ".json"]
-    names = names_for(detectors, request.names)
-
-    def detections_of(source: Path, runtime: str = "auto") -> tuple[Results, Detector]:
+    def detections_of(path: Path, runtime: str = "auto") -> tuple[Results, Detector]:
         detector = open_detector(
-            source,
-            names=names[source],
-            iou_threshold=request.iou_threshold,
-            max_detections=request.max_detections,
-            multi_label=request.multi_label,
-            agnostic=request.agnostic,
+            path,
+            names=names[path],
             image_size=request.image_size,
             device=request.device,
             runtime=runtime,
+            **request.selection,
         )
-        found = find(
-            detector,
-            dataset,
-            score_threshold=request.score_threshold,
-            batch_size=request.batch_size,
-            rank_group=rank_group,
-            on_progress=on_progress,
-        )
-        return found, detector
+        options: dict[str, Any] = {"score_threshold": request.score_threshold, "batch_size": request.batch_size}
+        return find(detector, dataset, rank_group=rank_group, on_progress=on_progress, **options), detector
 
     sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "images": len(dataset)}
-    if results is not None:
-        found = read_coco_results(results, dataset)
-    else:
-        assert weights is not None  # as checked above: weights or results
+    if weights is not None:
         found, detector = detections_of(weights, request.runtime)
         sources["image_size"] = list(detector.record.image_size)
+    elif results is not None:
+        found = read_coco_results(results, dataset)
     other = None
     if against is not None:
         other = read_coco_results(against, dataset) if against.suffix == ".json" else detections_of(against)[0]
     evaluation = None
     if rank_group.is_main:
-        evaluation = _assessed(request, dataset, found, other, sources)
+        evaluation = assess(
+            dataset,
+            found,
+            output_folder(request.output, "eval"),
+            sources | {"of": str(results or weights)},
+            iou=request.iou,
+            other=other,
+            resamples=request.resamples,
+            images=request.sheet_images,
+            kept=results,
+        )
         if stored_in is not None:
             stored = store_thresholds(stored_in, dataset, evaluation.analysis)
             evaluation = replace(evaluation, stored_in=stored_in, stored=stored)
@@ -224,10 +217,8 @@ def _evaluate(
 def _checkpoint_to_describe(weights: Path | None) -> Path:
     """The checkpoint folder in which thresholds can be stored. Raises SettingsError if there is none."""
     if weights is None:
-        raise SettingsError(
-            "store_thresholds: a results file has no checkpoint; expected a checkpoint; add --weights",
-            setting="store_thresholds",
-        )
+        problem = "a results file has no checkpoint; expected a checkpoint; add --weights"
+        raise SettingsError(f"store_thresholds: {problem}", setting="store_thresholds")
     if weights.is_file() and weights.suffix == ".onnx":
         raise SettingsError(
             f"store_thresholds: {weights} is an exported file; expected a checkpoint; evaluate the checkpoint it was "
@@ -249,22 +240,6 @@ def store_thresholds(checkpoint: Path, dataset: Dataset, analysis: Analysis) -> 
     return record.thresholds.per_class_score
 
 
-def _assessed(
-    request: EvaluateRequest, dataset: Dataset, found: Results, other: Results | None, sources: Mapping[str, Any]
-) -> Evaluation:
-    return assess(
-        dataset,
-        found,
-        output_folder(request.output, "eval"),
-        {**sources, "of": str(request.results or request.weights)},
-        iou=request.iou,
-        other=other,
-        resamples=request.resamples,
-        images=request.sheet_images,
-        kept=request.results,
-    )
-
-
 def assess(
     dataset: Dataset,
     found: Results,
@@ -283,11 +258,17 @@ def assess(
     output.
     """
     matches = match(dataset, found)
-    resampled = bootstrap(matches, resamples=resamples) if resamples else None
-    comparison: Mapping[str, Comparison] = {}
-    if other is not None and resampled is not None:
-        others = bootstrap(match(dataset, other), resamples=resamples)
-        comparison = {name: compare(resampled, others, name) for name in INTERVALS}
+    intervals: dict[str, Interval] = {}
+    class_intervals: dict[str, dict[str, Interval]] = {}
+    comparison: dict[str, Comparison] = {}
+    if resamples:
+        drawn = bootstrap(matches, resamples=resamples)
+        intervals = {name: drawn.interval(name) for name in INTERVALS}
+        for one in drawn.class_names:
+            class_intervals[one] = {name: drawn.interval(name, one) for name in INTERVALS}
+        if other is not None:
+            others = bootstrap(match(dataset, other), resamples=resamples)
+            comparison = {name: compare(drawn, others, name) for name in INTERVALS}
     analysis = analyse(dataset, found, matches)
     sheets = write_sheets(output, dataset, found, analysis, images)
     evaluation = Evaluation(
@@ -295,12 +276,8 @@ def assess(
         at=score_at(dataset, found, iou) if iou else (),
         results=found,
         analysis=analysis,
-        intervals={name: resampled.interval(name) for name in INTERVALS} if resampled is not None else {},
-        class_intervals={
-            name: {metric: resampled.interval(metric, name) for metric in INTERVALS} for name in resampled.class_names
-        }
-        if resampled is not None
-        else {},
+        intervals=intervals,
+        class_intervals=class_intervals,
         against=comparison,
         output=output,
         files=("metrics.json", "analysis.json", "results.json", *(path.name for path in sheets)),
@@ -313,38 +290,28 @@ def open_detector(
     weights: Path,
     *,
     names: Path | None = None,
-    iou_threshold: float | None = None,
-    max_detections: int | None = None,
-    multi_label: bool | None = None,
-    agnostic: bool | None = None,
     image_size: int | str | None = None,
     device: str = "auto",
     runtime: str = "auto",
+    **selection: Any,
 ) -> Detector:
-    """The detector in `weights`; logs its input size."""
+    """The detector in `weights`; logs its input size. selection: options of `Detector`."""
     loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
     network = loaded if image_size is None else at_size(loaded, image_size, weights)
     height, width = network.record.image_size
     get_logger().info(f"{weights}: input size {width}x{height} pixels")
-    return Detector(
-        network,
-        iou_threshold=iou_threshold,
-        max_detections=max_detections,
-        multi_label=multi_label,
-        agnostic=agnostic,
-    )
+    return Detector(network, **selection)
 
 
 def find(
     detector: Detector,
     dataset: Dataset,
     *,
-    score_threshold: float | None = None,
-    batch_size: int = 8,
     rank_group: RankGroup = SINGLE_RANK,
     on_progress: OnProgress | None = None,
+    **options: Any,
 ) -> Results:
-    """The detections in every image of `dataset`; rank_group: see `detect_all`."""
+    """The detections in every image of `dataset`; rank_group, options: as of `detect_all`."""
     batches = count(1)
 
     def advance(done: int) -> None:
@@ -353,14 +320,7 @@ def find(
         if on_progress is not None:
             on_progress(min(done * rank_group.size, len(dataset)), len(dataset))
 
-    return detect_all(
-        detector,
-        dataset,
-        batch_size=batch_size,
-        on_progress=advance,
-        score_threshold=score_threshold,
-        rank_group=rank_group,
-    )
+    return detect_all(detector, dataset, on_progress=advance, rank_group=rank_group, **options)
 
 
 def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
@@ -368,13 +328,9 @@ def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
     wanted_hw = size_hw(image_size)
     model = getattr(runtime, "model", None)
     if model is None:
-        own = size_in_words(runtime.record.image_size)
-        raise SettingsError(
-            f"image_size: {weights} was exported for {own} pixels; evaluate the checkpoint, or export it again with "
-            f"--image-size {image_size}",
-            setting="image_size",
-            value=image_size,
-        )
+        problem = f"{weights} was exported for {size_in_words(runtime.record.image_size)} pixels"
+        again = f"evaluate the checkpoint, or export it again with --image-size {image_size}"
+        raise SettingsError(f"image_size: {problem}; {again}", setting="image_size", value=image_size)
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
     return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": wanted_hw}))
@@ -382,28 +338,28 @@ def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
 
 def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:
     """Writes the three files; `keep`, the results file that was scored, is not overwritten."""
+    analysis = evaluation.analysis
     content = evaluation.metrics.as_json() | {
         "at_iou": [asdict(metrics) for metrics in evaluation.at],
-        "intervals": {name: asdict(interval) for name, interval in evaluation.intervals.items()},
-        "class_intervals": {
-            name: {metric: asdict(interval) for metric, interval in intervals.items()}
-            for name, intervals in evaluation.class_intervals.items()
-        },
-        "against": {name: asdict(comparison) for name, comparison in evaluation.against.items()},
-        "errors": errors_as_json(evaluation.analysis.errors),
+        "intervals": _as_dicts(evaluation.intervals),
+        "class_intervals": {name: _as_dicts(intervals) for name, intervals in evaluation.class_intervals.items()},
+        "against": _as_dicts(evaluation.against),
+        "errors": errors_as_json(analysis.errors),
         "best_thresholds": {
-            name: {"threshold": curve.best_threshold, "f1": curve.best_f1}
-            for name, curve in evaluation.analysis.curves.items()
+            name: {"threshold": curve.best_threshold, "f1": curve.best_f1} for name, curve in analysis.curves.items()
         },
         "evaluated": dict(sources),
     }
     write_file(evaluation.output / "metrics.json", to_json(content, indent=1) + "\n")
-    analysis = to_json(analysis_as_json(evaluation.analysis, dataset))
-    write_file(evaluation.output / "analysis.json", analysis + "\n")
+    write_file(evaluation.output / "analysis.json", to_json(analysis_as_json(analysis, dataset)) + "\n")
     results_file = evaluation.output / "results.json"
     if keep is None or keep.resolve() != results_file.resolve():
         with os_errors_explained(results_file):
             write_coco_results(results_file, evaluation.results, dataset)
+
+
+def _as_dicts(values: Mapping[str, Interval] | Mapping[str, Comparison]) -> dict[str, Any]:
+    return {name: asdict(value) for name, value in values.items()}
 
 
 def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
@@ -435,11 +391,7 @@ def _class_table(evaluation: Evaluation) -> Table:
     for column in ("objects", "images", "detections", "AP", "AP50", "AP75", "AR100", "best at"):
         table.add_column(column, justify="right")
     for name, row in evaluation.metrics.per_class.items():
-        numbers = (row.num_objects, row.num_images, row.num_detections)
+        numbers = (f"{number:,}" for number in (row.num_objects, row.num_images, row.num_detections))
         fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
-        table.add_row(
-            escape(shown(name)),
-            *(f"{number:,}" for number in numbers),
-            *("-" if part < 0 else f"{part:.3f}" for part in fractions),
-        )
+        table.add_row(escape(shown(name)), *numbers, *("-" if part < 0 else f"{part:.3f}" for part in fractions))
     return table

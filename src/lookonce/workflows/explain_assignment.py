@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
@@ -15,13 +14,14 @@ from lookonce.data.loader import Batch, fitted_row
 from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
+from lookonce.prediction.renderer import encode
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import fresh_path, write_file
 from lookonce.workflows.train_inputs import require_inputs
 
 if TYPE_CHECKING:
@@ -65,11 +65,8 @@ def explain_assignment(
     settings, model, record, shown = prepare(data, split, sheet_images, flags)
     batch = fitted_batch(shown, record)
     heads = answers(settings, model, record, batch)
-    path = fresh_file(output)
-    _, content = cv2.imencode(".png", draw_assignment(batch, heads)[..., ::-1])
-    with os_errors_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, content.tobytes())
+    path = fresh_path(output)
+    write_file(path, encode(draw_assignment(batch, heads), ".png"))
     return Explanation(
         sheet=path,
         assignment=settings.assignment,
@@ -92,29 +89,20 @@ def prepare(
     weights, names = flags.pop("weights", None), flags.pop("names", None)
     trained = load_weights(Path(weights), Path(names) if names else None) if weights else None
     if trained is not None:
+        given = {name: value for name, value in flags.items() if value is not None}
         known = trained[1].settings
-        flags = {name: known[name] for name in Settings.model_fields if known.get(name) is not None} | given(flags)
+        flags = {name: known[name] for name in Settings.model_fields if known.get(name) is not None} | given
         flags = {**flags, "weights": None, "names": None, "backbone_weights": None, "freeze_stages": 0, "resume": False}
     settings = resolve(flags).settings
-    dataset = open_data(settings.data, settings.images, follow_links=settings.follow_links).split(
-        split or settings.train_split
-    )
+    opened = open_data(settings.data, settings.images, follow_links=settings.follow_links)
+    dataset = opened.split(split or settings.train_split)
     require_boxes(dataset)
     if trained is None:
         settings = choices.choose_objectness_prior(settings, dataset)
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
-    return settings, *trained, with_boxes(dataset, num_images)
-
-
-def given(flags: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def with_boxes(dataset: Dataset, count: int) -> Dataset:
-    """At most `count` images, evenly spaced over those with boxes."""
-    rows = np.flatnonzero(np.diff(dataset.box_offsets))
-    return take_images(dataset, rows[even_choice(len(rows), count)])
+    rows = np.flatnonzero(np.diff(dataset.box_offsets))  # with boxes
+    return settings, *trained, take_images(dataset, rows[even_choice(len(rows), num_images)])
 
 
 def fitted_batch(dataset: Dataset, record: ModelRecord) -> Batch:
@@ -155,17 +143,7 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
     ]
 
 
-def fresh_file(path: Path) -> Path:
-    """`path`; if it exists, with -2, -3 and so on appended to its stem."""
-    number, fresh = 1, path
-    while fresh.exists():
-        number += 1
-        fresh = path.with_stem(f"{path.stem}-{number}")
-    return fresh
-
-
 def as_text(found: Explanation) -> Iterator[str]:
-    """One row per anchor."""
     images, boxes = found.num_images, found.num_boxes
     yield f"assignment {found.assignment}, {counted(boxes, 'box')} in {counted(images, 'image')}"
     yield "stride        anchor   boxes  predictions"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 
 from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.exit_codes import ExitCode
-from lookonce.exporters.base import (
-    textured_canvases,
-)
+from lookonce.exporters.base import textured_canvases
 from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
@@ -24,7 +22,7 @@ from lookonce.log import get_logger
 from lookonce.request import old_names
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import require_one_of, split_list
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
@@ -129,9 +127,8 @@ def export(
     if list_formats:
         return Exports(files=(), is_list=True)
     if weights is None:
-        raise SettingsError(
-            "weights: not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1", setting="weights"
-        )
+        problem = "not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1"
+        raise SettingsError(f"weights: {problem}", setting="weights")
     asked = ExportPlan(
         batch=batch, dynamic_size=dynamic_size, preprocess=preprocess, precision=precision, opset=opset or 0
     )
@@ -152,10 +149,12 @@ def export(
         return _exports_for(for_, weights, record, write, output or _beside(weights) / for_, overwrite=overwrite)
     files: list[Exported] = []
     refused: list[LookonceError] = []
-    with _place(output or (_beside(weights) if file_name is None else Path()), check) as place:
+    folder = nullcontext(output or (_beside(weights) if file_name is None else Path()))
+    with temporary_folder() if check else folder as place:
         for name, plan in plans:
             suffix, several = FORMATS[name].suffix, sum(name == other for other, _ in plans) > 1
-            stem = _name(weights, plan, image_size) if file_name is None else _stem(file_name, plan, suffix, several)
+            given = None if file_name is None else file_name.removesuffix(suffix)
+            stem = given + (f"-{plan.outputs}" if several else "") if given else _name(weights, plan, image_size)
             path = _path(place, stem, suffix, len(plans))
             try:
                 files.append(write_one(model, record, name, plan, path, reference, overwrite=overwrite))
@@ -173,15 +172,16 @@ def _exports_for(
 ) -> Exports:
     """The folder of a client, whose model `write(path=...)` writes."""
     files: list[Exported] = []
-    written = write_for(
-        client, weights, record, lambda path: files.append(write(path=path)), folder, overwrite=overwrite
-    )
+
+    def write_model(path: Path) -> None:
+        files.append(write(path=path))
+
+    written = write_for(client, weights, record, write_model, folder, overwrite=overwrite)
     moved = (replace(one, path=folder / CLIENTS[client].model) for one in files)
     return Exports(files=tuple(moved), for_client=written)
 
 
 def as_text(exports: Exports) -> Iterator[str]:
-    """A few lines per file, or the table of formats."""
     if exports.is_list:
         yield from _format_lines()
     for one in exports.files:
@@ -202,16 +202,6 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield from str(error).splitlines()
     if exports.refused:
         yield f"refused: {len(exports.refused)}; to use: {', '.join(str(one.path) for one in exports.files)}"
-
-
-@contextmanager
-def _place(output: Path, check: bool) -> Iterator[Path]:
-    """The folder of the files; with `check` a temporary one."""
-    if not check:
-        yield output
-        return
-    with temporary_folder() as folder:
-        yield folder
 
 
 def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
@@ -240,9 +230,8 @@ def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[t
         raise SettingsError.of("batch", asked.batch, "expected 0 or more (0 accepts any batch size)")
     for name in formats:
         if asked.opset and name != "onnx":
-            raise SettingsError.of(
-                "opset", asked.opset, f"{name} files have none; leave it out, or export to onnx alone"
-            )
+            problem = f"{name} files have none; leave it out, or export to onnx alone"
+            raise SettingsError.of("opset", asked.opset, problem)
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
             raise SettingsError.of("precision", asked.precision, f"{name} files support {' or '.join(possible)} only")
@@ -251,9 +240,7 @@ def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[t
 
 def _client(name: str, asked: ExportPlan, **others: object) -> Client:
     """The client; SettingsError for an unknown one, and for an option that it decides."""
-    if name not in CLIENTS:
-        known = suggestion(name, CLIENTS) or f"; expected one of {', '.join(CLIENTS)}"
-        raise SettingsError(f"for: unknown client {name!r}{known}", setting="for", value=name)
+    require_one_of("for", name, CLIENTS)
     defaults = {"to": DEFAULT_FORMAT, "outputs": None, "file_name": None, "check": False}
     given = [option for option, value in others.items() if value != defaults[option]]
     plain = ExportPlan(precision=asked.precision)
@@ -266,15 +253,9 @@ def _client(name: str, asked: ExportPlan, **others: object) -> Client:
 
 
 def _formats(to: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in to.split(",") if name.strip()))
+    names = list(dict.fromkeys(split_list(to)))
     for name in names:
-        if name not in FORMATS:
-            known = ", ".join(FORMATS)
-            raise SettingsError(
-                f"to: unknown format {name!r}{suggestion(name, FORMATS) or f'; expected one of {known}'}",
-                setting="to",
-                value=name,
-            )
+        require_one_of("to", name, FORMATS)
         if FORMATS[name].verdict == "blocked":
             raise SettingsError(f"to: {name} cannot be written: {FORMATS[name].text}", setting="to", value=name)
     if not names:
@@ -287,7 +268,7 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     held = FORMATS[name].outputs
     if outputs is None:
         return [held[0]]
-    wanted = [one.strip() for one in outputs.split(",") if one.strip()]
+    wanted = split_list(outputs)
     chosen = [known for known in held if known in wanted]
     for one in wanted:
         if one not in held:
@@ -331,20 +312,11 @@ def _name(weights: Path, plan: ExportPlan, image_size: int | str | None) -> str:
     return stem + size + precision + ("" if plan.outputs == "detections" else f"-{plan.outputs}")
 
 
-def _stem(file_name: str, plan: ExportPlan, suffix: str, several: bool) -> str:
-    """The given name; of several files of one format, with the outputs appended."""
-    return file_name.removesuffix(suffix) + (f"-{plan.outputs}" if several else "")
-
-
 def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
     """`output` if it has the suffix of the format, else the named file in that folder."""
     if output.suffix.lower() == suffix and not output.is_dir():
         if num_files > 1:
-            raise SettingsError(
-                f"output: {output} names one file of {num_files}; name a folder",
-                setting="output",
-                value=output,
-            )
+            raise SettingsError.of("output", output, f"names one file of {num_files}; name a folder")
         return output
     return output / f"{name}{suffix}"
 

@@ -43,7 +43,6 @@ def write_for(
 
 
 def _write(client: Client, weights: Path, write_model: WriteModel, folder: Path, *, title: str) -> None:
-    """The model of the client, in its form."""
     if client.to == "darknet":
         convert(weights, output=folder / "model.weights", to="darknet")
         return

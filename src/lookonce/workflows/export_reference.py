@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -104,7 +105,12 @@ def write_one(
     """One file of the format `name`, compared with the reference."""
     if reference.calibration is not None:
         plan = replace(plan, calibration=reference.calibration.canvases)
-    compare_file = partial(_compare, FORMATS[name], plan, reference) if FORMATS[name].runtime else _not_compared
+
+    def compare_file(written: Path) -> Parity:
+        if FORMATS[name].runtime:
+            return _compare(FORMATS[name], plan, reference, written)
+        return Parity(num_images=0, num_detections=0, differences=())  # no runtime here runs the format
+
     get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes 10 to 30 s
     parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)
@@ -152,15 +158,11 @@ def _real_images(record: ModelRecord, images: str | None, run: Path | None) -> t
     except DataError as error:
         get_logger().info(f"{error}; the files are compared on synthetic images")
         return [], ""
-    found = [image for path in islice(paths, COMPARED_IMAGES) for image in _readable(path)]
+    found = []
+    for path in islice(paths, COMPARED_IMAGES):
+        with suppress(DataError):
+            found.append(read_image(path))
     return found, f"images of {data}, split '{split}'"
-
-
-def _readable(path: Path) -> list[NDArray[np.uint8]]:
-    try:
-        return [read_image(path)]
-    except DataError:
-        return []
 
 
 def _answers(runtime: PyTorchRuntime | ExportedRuntime, canvases: NDArray[np.uint8]) -> Answers:
@@ -177,23 +179,14 @@ def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path)
     loaded = load_runtime(path, runtime=chosen.runtime)
     assert isinstance(loaded, ExportedRuntime)
     canvases = reference.canvases
-    parity = compare(
-        reference.answers, _answers(loaded, canvases), (canvases.shape[1], canvases.shape[2]), plan.precision
-    )
+    size_hw = (canvases.shape[1], canvases.shape[2])
+    parity = compare(reference.answers, _answers(loaded, canvases), size_hw, plan.precision)
     if math.isnan(reference.AP) or reference.calibration is None or reference.calibration.labelled is None:
         return parity
-    after = _score(loaded, reference.calibration.labelled)
-    lost = Difference(
-        quantity=f"AP points lost, {100 * reference.AP:.2f} before",
-        largest=100 * (reference.AP - after),
-        tolerance=POINTS_TOLERANCE,
-    )
+    points = 100 * (reference.AP - _score(loaded, reference.calibration.labelled))
+    quantity = f"AP points lost, {100 * reference.AP:.2f} before"
+    lost = Difference(quantity=quantity, largest=points, tolerance=POINTS_TOLERANCE)
     return replace(parity, differences=(*parity.differences, lost))
-
-
-def _not_compared(_path: Path) -> Parity:
-    """No runtime here runs the format."""
-    return Parity(num_images=0, num_detections=0, differences=())
 
 
 def _score(runtime: Runtime, dataset: Dataset) -> float:

@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
+from lookonce.reports.content import Content, Run, shown_from
+from lookonce.reports.model_card import model_card
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder, write_file
-from lookonce.weights.hub_readme import card_text
 from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import find_weights, pulled
 
 CARD_FILE = "README.md"
+# What the hub searches, as YAML; the use of its files.
+HUB_METADATA = "library_name: lookonce\npipeline_tag: object-detection\ntags: [yolov3-tiny, object-detection]\n"
+USE = (
+    "The files are a checkpoint folder of lookonce: `lookonce pull` fetches them, `lookonce predict` and "
+    "`lookonce.load` use them.\n"
+)
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # All that is fetched: a stranger's repository may hold anything else beside them.
 CHECKPOINT_FILES = ["model.safetensors", "record.json", "manifest.json", "COMPLETE"]
@@ -104,11 +111,9 @@ def pull(
         was_here = pulled(source) is not None
         return Transferred(place=str(find_weights(source)), was_here=was_here)
     if output is None:
-        raise SettingsError(
-            f"{source}: is not one of the published weights ({', '.join(PUBLISHED)}){suggestion(source, PUBLISHED)}; "
-            "for weights on the hub or in a folder add the checkpoint folder to create: --output DIR",
-            setting="output",
-        )
+        known = f"{', '.join(PUBLISHED)}){suggestion(source, PUBLISHED)}"
+        add = "for weights on the hub or in a folder add the checkpoint folder to create: --output DIR"
+        raise SettingsError(f"{source}: is not one of the published weights ({known}; {add}", setting="output")
     if output.exists():
         raise WeightsError.at(output, "exists already; name a new folder")
     if source in PUBLISHED:
@@ -122,7 +127,6 @@ def pull(
 
 
 def as_text(done: Transferred | PublishedList) -> Iterator[str]:
-    """Where it is now; or the table of published weights."""
     if isinstance(done, Transferred):
         yield f"{'pushed' if done.is_on_hub else 'here already' if done.was_here else 'written'}: {done.place}"
         return
@@ -151,7 +155,10 @@ def _lay_out(folder: Path, state: Any, record: ModelRecord, name: str) -> None:
     from lookonce.weights.checkpoint import save_checkpoint
 
     save_checkpoint(folder, state=state, record=record)
-    write_file(folder / CARD_FILE, card_text(record, name))
+    run = Run(folder=folder, settings={}, rows=(), record=record)
+    threshold = shown_from(record.thresholds)
+    card = model_card(Content(title=name, run=run, metrics=record.metrics, threshold=threshold))
+    write_file(folder / CARD_FILE, f"---\n{HUB_METADATA}---\n\n{card}\n{USE}")
 
 
 def _hub() -> Any:
@@ -169,7 +176,5 @@ def _errors_explained(repository: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # HfHubHTTPError and connection errors are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise LookonceError(
-            f"{repository}: the Hugging Face Hub says no ({reason}); is the name right, the machine online, and are "
-            "you logged in with `hf auth login`?"
-        ) from error
+        check = "is the name right, the machine online, and are you logged in with `hf auth login`?"
+        raise LookonceError(f"{repository}: the Hugging Face Hub says no ({reason}); {check}") from error

@@ -101,10 +101,8 @@ def info(
         Folder for budget.csv, budget.json and, with a checkpoint, int8-scales.json; implies --budget.
     """
     if weights is not None and (num_classes is not None or width is not None):
-        raise SettingsError(
-            f"num_classes, width: {weights} determines both; leave them out, or leave out the weights",
-            setting="num_classes, width",
-        )
+        problem = f"{weights} determines both; leave them out, or leave out the weights"
+        raise SettingsError(f"num_classes, width: {problem}", setting="num_classes, width")
     if weights is None and names is not None:
         raise SettingsError.of("names", names, "expected together with weights, whose classes it names")
     asked = None if image_size is None else size_hw(image_size)
@@ -112,7 +110,10 @@ def info(
     record = None if runtime is None else runtime.record
     input_hw = asked or (record.image_size if record else (416, 416))
     if record is None:
-        steps = _steps_without_weights(80 if num_classes is None else num_classes, width, input_hw)
+        if num_classes is not None and num_classes < 1:
+            raise SettingsError.of("num_classes", num_classes, "expected 1 or more")
+        channels = scaled_channels(1.0 if width is None else width)
+        steps = steps_of(channels, 80 if num_classes is None else num_classes, input_hw)
     else:
         steps = steps_of(
             record.channels,
@@ -133,14 +134,11 @@ def _with_budget(
 ) -> Info:
     """The same with the budget of each step, also written into `output` unless that is None."""
     if images is not None and model is None:
-        raise SettingsError.of(
-            "int8_scales", images, "given without weights in PyTorch; expected a checkpoint or run folder too"
-        )
+        problem = "given without weights in PyTorch; expected a checkpoint or run folder too"
+        raise SettingsError.of("int8_scales", images, problem)
     if images is not None and output is None:
-        raise SettingsError(
-            "int8_scales: given without output; add --output DIR, the folder for int8-scales.json",
-            setting="int8_scales",
-        )
+        problem = "given without output; add --output DIR, the folder for int8-scales.json"
+        raise SettingsError(f"int8_scales: {problem}", setting="int8_scales")
     budget = budget_of(steps, found.image_size, found.record)
     files: tuple[str, ...] = ()
     if output is not None:
@@ -152,14 +150,7 @@ def _with_budget(
     return replace(found, budget=budget, output=output, files=files)
 
 
-def _steps_without_weights(num_classes: int, width: float | None, size_hw: tuple[int, int]) -> list[Step]:
-    if num_classes < 1:
-        raise SettingsError.of("num_classes", num_classes, "expected 1 or more")
-    return steps_of(scaled_channels(1.0 if width is None else width), num_classes, size_hw)
-
-
 def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
-    """The budget if requested, else the layers and the record."""
     if found.budget is not None:
         yield from layout.lines(table_of(list(rows_of(found.budget))), least_width=TABLE_WIDTH)
         yield from lines_of(totals_of(found.budget))
@@ -197,13 +188,9 @@ def scales_of(model: "YoloV3Tiny", record: ModelRecord, size_hw: tuple[int, int]
             canvas, _ = fit(source.read(), size_hw, record.preprocessing)
             yield to_network_input(torch.from_numpy(canvas[None]), record.preprocessing)
 
+    keys = ("low", "high", "scale", "zero_point")
     content["activations"] = {
-        name.rpartition(".")[2]: {
-            "low": found.low,
-            "high": found.high,
-            "scale": found.scale,
-            "zero_point": found.zero_point,
-        }
+        name.rpartition(".")[2]: {key: getattr(found, key) for key in keys}
         for name, found in activation_ranges(model, inputs()).items()
     }
     return content | {"images": len(sources)}
@@ -228,9 +215,7 @@ def _layers(steps: Sequence[Step]) -> Iterator[LayerInfo]:
 
 
 def _table(layers: Sequence[LayerInfo]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("layer")
-    table.add_column("kind")
+    table = Table("layer", "kind", box=None, pad_edge=False)
     for heading in ("output", "floats", "million MACs"):
         table.add_column(heading, justify="right")
     for layer in layers:
@@ -247,9 +232,8 @@ def describe_record(record: ModelRecord) -> list[str]:
         f"stride {stride}: " + " ".join(f"{w:g}x{h:g}" for w, h in record.head_anchors(head))
         for head, stride in enumerate(record.strides)
     )
-    boxes = ("boxes" if thresholds.multi_label else "boxes of one class") + (
-        ", class-agnostic" if thresholds.agnostic else ""
-    )
+    boxes = "boxes" if thresholds.multi_label else "boxes of one class"
+    boxes += ", class-agnostic" if thresholds.agnostic else ""
     lines = [
         f"classes     {record.num_classes}: {', '.join(record.class_names)}",
         f"dialect     {record.dialect.name}, {record.dialect.activation}",
@@ -257,12 +241,9 @@ def describe_record(record: ModelRecord) -> list[str]:
         f"anchors     {anchors}",
         f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} {boxes}",
     ]
-    if thresholds.per_class_score:
-        lines.append(
-            "shown from  " + ", ".join(f"{name} {score:g}" for name, score in thresholds.per_class_score.items())
-        )
-    if record.metrics:
-        lines.append("metrics     " + ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items()))
-    if record.versions:
-        lines.append("versions    " + ", ".join(f"{name} {value}" for name, value in record.versions.items()))
-    return lines
+    more = {
+        "shown from": [f"{name} {score:g}" for name, score in thresholds.per_class_score.items()],
+        "metrics": [f"{name} {value:.3f}" for name, value in record.metrics.items()],
+        "versions": [f"{name} {value}" for name, value in record.versions.items()],
+    }
+    return [*lines, *(f"{name:<12}{', '.join(values)}" for name, values in more.items() if values)]

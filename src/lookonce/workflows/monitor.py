@@ -38,9 +38,7 @@ def monitor(run: Path, *more: Path, output: Path | None = None, port: int = MONI
     """
     folders = dict(zip(run_names([run, *more]), (run, *more), strict=True))
     if output is not None:
-        page = live_page(" and ".join(folders), parts_of(folders, embedded), is_live=False)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_file(output, page)
+        write_file(output, live_page(" and ".join(folders), parts_of(folders, embedded), is_live=False))
         return output
     parts_of(folders, embedded)  # raises now if a folder is no run
     with serving_answers(LiveRuns(folders).answer, port) as server, suppress(KeyboardInterrupt):
@@ -75,7 +73,7 @@ class LiveRuns:
     folders: Mapping[str, Path]
 
     def answer(self, address: str) -> tuple[str, bytes] | None:
-        """The page, its newest state, or an image of a run; see `AnsweringHandler`."""
+        """The page, its newest state, or an image of a run; see `web.server.Handler`."""
         path, _, query = address.partition("?")
         if path == "/":
             page = live_page(" and ".join(self.folders), self._parts(), is_live=True)

@@ -62,10 +62,8 @@ def page(
     if weights is not None:
         write_page(weights, output, names=names, image_size=image_size, title=title, overwrite=overwrite)
     elif not serve:
-        raise SettingsError(
-            "weights: not given; name a checkpoint, a run folder or an .onnx file, e.g. lookonce page runs/train-1",
-            setting="weights",
-        )
+        problem = "not given; name a checkpoint, a run folder or an .onnx file, e.g. lookonce page runs/train-1"
+        raise SettingsError(f"weights: {problem}", setting="weights")
     elif not is_page(output):
         raise LookonceError.at(output, f"holds no page; write one with `lookonce page WEIGHTS --output {output}`")
     if serve:
@@ -101,11 +99,8 @@ def exported(weights: Path, names: Path | None, image_size: int | str | None) ->
     kind = kind_of(weights)
     if kind == "onnx":
         if image_size is not None:
-            raise SettingsError(
-                f"image_size: {image_size} with an .onnx file, whose size is fixed; name the checkpoint instead",
-                setting="image_size",
-                value=image_size,
-            )
+            problem = "an .onnx file has a fixed size; name the checkpoint instead"
+            raise SettingsError.of("image_size", image_size, problem)
         yield weights
         return
     if kind != "checkpoint":

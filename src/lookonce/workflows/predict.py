@@ -31,7 +31,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.settings.names import counted
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import make_run_folder, only_writer, os_errors_explained
+from lookonce.storage import only_writer, output_folder
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.predict_parts import PredictedParts, predict_parts
 from lookonce.workflows.predict_ray import predict_on_ray
@@ -88,7 +88,6 @@ class Predicted:
         return self.images[index]
 
     def __str__(self) -> str:
-        """One line for each image."""
         return "\n".join(map(str, self.images))
 
     def _repr_html_(self) -> str:
@@ -129,12 +128,8 @@ def predict_in_memory(runtime: Runtime, request: PredictRequest, media: Media) -
     """The results of images, without writing anything. A single image that cannot be read raises its DataError; of
     several, it is logged and in `failed`."""
     if not media.is_finite:
-        raise SettingsError(
-            f"source: {request.source} is a video, a stream or a manifest; iterate over model.stream(...), or set "
-            "output=FOLDER",
-            setting="source",
-            value=request.source,
-        )
+        problem = "is a video, a stream or a manifest; iterate over model.stream(...), or set output=FOLDER"
+        raise SettingsError.of("source", request.source, problem)
     if request.show:
         raise SettingsError("show: expected with output=FOLDER; or iterate and use .plot()", setting="show", value=True)
     _require_possible(runtime, request)
@@ -170,15 +165,12 @@ def predict_with(
     media = request.media() if media is None else media
     _require_possible(runtime, request)
     if request.as_labels and not are_files(media):
-        raise SettingsError(
-            f"as_labels: {request.source} is no set of image files; save the images or frames first",
-            setting="as_labels",
-            value=request.source,
-        )
+        problem = "is no set of image files; save the images or frames first"
+        raise SettingsError.of("as_labels", request.source, problem)
     window = Window(request.source) if request.show else None  # before the folder is made
     if rank_group.size > 1:
         rank_group.require_same([str(entry.place) for entry in media.known], "the images")
-    folder = rank_group.broadcast(_free_folder(request, media, saves) if rank_group.is_main else None)
+    folder = rank_group.broadcast(_free_folder(request, media) if rank_group.is_main else None)
     head = {
         "weights": str(request.chosen_weights),
         "class_names": runtime.record.class_names,
@@ -189,12 +181,7 @@ def predict_with(
         "agnostic": detector.agnostic,
     }
     context = Context(folder=folder, record=runtime.record, head=head | other_choices(request))
-    predicted = Predicted(
-        output=folder,
-        saves=saves,
-        of_frames=bool(media.clips),
-        is_main=rank_group.is_main,
-    )
+    predicted = Predicted(output=folder, saves=saves, of_frames=bool(media.clips), is_main=rank_group.is_main)
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
         if request.as_labels and predicted.images and rank_group.is_main:
@@ -314,11 +301,11 @@ def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
 
 def _require_shareable(request: PredictRequest, media: Media) -> None:
     if not media.is_finite:
-        raise SettingsError(
-            f"devices: {request.source} contains videos or streams, which one process reads in order, or is a "
-            "manifest; leave devices out; divide a manifest with --part",
-            setting="devices",
-            value=request.source,
+        raise SettingsError.of(
+            "devices",
+            request.source,
+            "contains videos or streams, which one process reads in order, or is a manifest; leave devices out; divide "
+            "a manifest with --part",
         )
     if request.show:
         raise SettingsError("show: one process has the window; leave devices or show out", setting="show")
@@ -326,31 +313,21 @@ def _require_shareable(request: PredictRequest, media: Media) -> None:
         raise SettingsError("track: one process tracks objects from frame to frame; leave devices out", setting="track")
 
 
-def _free_folder(request: PredictRequest, media: Media, saves: Sequence[str]) -> Path:
+def _free_folder(request: PredictRequest, media: Media) -> Path:
     """The output folder; SettingsError if the images or files in it would be overwritten."""
-    output = request.output or make_run_folder(Path("runs"), "predict")
-    with os_errors_explained(output):
-        output.mkdir(parents=True, exist_ok=True)
-    if "images" in saves:
+    output = output_folder(request.output, "predict")
+    words = [*request.saves, *(["as_labels"] if request.as_labels else [])]
+    if "images" in words:
         require_untouched(media, output)
-    _require_new_folders(output, [*saves, *(["as_labels"] if request.as_labels else [])])
+    for word, name in (("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)):
+        there = output / name  # which may be the user's own work
+        if word in words and there.exists() and (not there.is_dir() or any(there.iterdir())):
+            problem = f"contains {name} already, which is not overwritten; name another folder"
+            raise SettingsError.of("output", output, problem)
     return output
 
 
-def _require_new_folders(folder: Path, saves: Sequence[str]) -> None:
-    """SettingsError if a folder for labels or crops exists with content, which may be the user's own work."""
-    for word, name in (("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)):
-        there = folder / name
-        if word in saves and there.exists() and (not there.is_dir() or any(there.iterdir())):
-            raise SettingsError(
-                f"output: {folder} contains {name} already, which is not overwritten; name another folder",
-                setting="output",
-                value=folder,
-            )
-
-
 def as_text(predicted: Predicted) -> Iterator[str]:
-    """The detections of each image, the totals, the throughput and the files."""
     if predicted.parts is not None:
         yield from predicted.parts.lines()
         return

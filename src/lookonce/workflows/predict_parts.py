@@ -85,11 +85,8 @@ def require_divisible(request: PredictRequest) -> None:
     for name in NOT_IN_PARTS:
         value = getattr(request, name)
         if value != defaults[name] and not (name == "save" and request.saves == ["jsonl"]):
-            raise SettingsError(
-                f"{name}: {value}; not with --part, which writes one .jsonl file per part; leave {name} out",
-                setting=name,
-                value=value,
-            )
+            problem = f"not with --part, which writes one .jsonl file per part; leave {name} out"
+            raise SettingsError.of(name, value, problem)
 
 
 class PartsOf:
@@ -147,7 +144,11 @@ class PartsOf:
 
     def _lines(self, ranges: Iterable[range]) -> Generator[tuple[int, str]]:
         """(row number, line) of each image of these rows, in order."""
-        runtime, detects = self._opened()
+        if self._loaded is None:
+            request = self._request
+            runtime = load_runtime(self._weights, names=request.names, device=request.device, runtime=request.runtime)
+            self._loaded = runtime, detects_as(runtime, request)
+        runtime, detects = self._loaded
         unreadable: deque[tuple[int, str]] = deque()
 
         def failed(source: ImageSource, error: DataError) -> None:
@@ -163,13 +164,6 @@ class PartsOf:
             row = without_image(one, runtime.record.class_names).to_dict()
             yield one.source.image_id, to_json(row) + "\n"
         yield from unreadable
-
-    def _opened(self) -> tuple[Runtime, Detects]:
-        if self._loaded is None:
-            request = self._request
-            runtime = load_runtime(self._weights, names=request.names, device=request.device, runtime=request.runtime)
-            self._loaded = runtime, detects_as(runtime, request)
-        return self._loaded
 
 
 def _joined(ranges: Iterable[range]) -> list[range]:

@@ -82,8 +82,5 @@ def _require_free(request: PredictRequest, parts: Sequence[Part]) -> None:
     names = open_folder(str(request.output)).names("")
     taken = {part.name for part in parts} & {name.partition(".")[0] for name in names}
     if taken and not request.resume:
-        raise SettingsError(
-            f"output: {request.output} has results of {min(taken)}; add --resume, or name another output",
-            setting="output",
-            value=request.output,
-        )
+        problem = f"has results of {min(taken)}; add --resume, or name another output"
+        raise SettingsError.of("output", request.output, problem)

@@ -14,7 +14,7 @@ from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import require_one_of, split_list
 from lookonce.weights.pull import default_weights
 from lookonce.workflows.detector_request import DetectorRequest
 
@@ -116,29 +116,23 @@ class PredictRequest(DetectorRequest):
         require_setting("limit", self.limit, lambda number: number >= 1, "at least 1")
         require_setting("reconnect", self.reconnect, lambda number: number >= 0, "0 or more")
         require_setting("tile", self.tile, lambda side: side >= 32, "the side of a tile, 32 pixels or more")
-        require_setting(
-            "tile_overlap", self.tile_overlap, lambda part: 0 <= part <= 0.9, "a part of the tile from 0 to 0.9"
-        )
+        is_part, expected = (lambda part: 0 <= part <= 0.9), "a part of the tile from 0 to 0.9"
+        require_setting("tile_overlap", self.tile_overlap, is_part, expected)
 
     def media(self) -> Media:
-        """The images and clips of `source`."""
         needs_files = self.as_labels is not None
         return find_media(self.source, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
 
     @property
     def chosen_weights(self) -> Path:
-        """`weights`, or the default ones."""
         return self.weights or default_weights()
 
     @property
     def saves(self) -> list[str]:
         """The words of `save`, without `images` if --no-images is given."""
-        typed = [word.strip().lower() for word in self.save.split(",") if word.strip()]
-        words = [SAVE_ALIASES.get(word, word) for word in typed]
+        words = [SAVE_ALIASES.get(word, word) for word in split_list(self.save.lower())]
         for word in words:
-            if word not in SAVES:
-                known = suggestion(word, SAVES) or f"; expected some of {','.join(SAVES)}"
-                raise SettingsError(f"save: unknown output {word!r}{known}", setting="save", value=word)
+            require_one_of("save", word, SAVES, f"some of {','.join(SAVES)}")
         if not words:
             raise SettingsError(f"save: empty; expected some of {','.join(SAVES)}", setting="save")
         return [word for word in dict.fromkeys(words) if self.images or word != "images"]
@@ -147,38 +141,28 @@ class PredictRequest(DetectorRequest):
 def detects_as(runtime: Runtime, request: PredictRequest) -> Detects:
     """The detector with the thresholds, classes and tiles of a request."""
     detector = detector_of(runtime, request)
-    detects = _tiled(detector, request)
+    detects: Detects = detector
+    if request.tile is not None:
+        detects = TiledDetector(
+            detector,
+            tile=request.tile,
+            overlap=request.tile_overlap,
+            iou_threshold=detector.iou_threshold,
+            max_detections=detector.max_detections,
+            agnostic=detector.agnostic,
+        )
     if request.classes is None:
         return detects
     return ClassFilter(detects, runtime.record.class_names, request.classes, most_detections(detector, request))
 
 
 def detector_of(runtime: Runtime, request: PredictRequest) -> Detector:
-    return Detector(
-        runtime,
-        score_threshold=request.threshold,
-        iou_threshold=request.iou_threshold,
-        max_detections=request.max_detections if request.classes is None else MOST_CANDIDATES,
-        multi_label=request.multi_label,
-        agnostic=request.agnostic,
-    )
+    all_kept = {} if request.classes is None else {"max_detections": MOST_CANDIDATES}  # ClassFilter limits their number
+    return Detector(runtime, score_threshold=request.threshold, **request.selection | all_kept)
 
 
 def most_detections(detector: Detector, request: PredictRequest) -> int:
     return request.max_detections or detector.record.thresholds.max_detections
-
-
-def _tiled(detector: Detector, request: PredictRequest) -> Detects:
-    if request.tile is None:
-        return detector
-    return TiledDetector(
-        detector,
-        tile=request.tile,
-        overlap=request.tile_overlap,
-        iou_threshold=detector.iou_threshold,
-        max_detections=detector.max_detections,
-        agnostic=detector.agnostic,
-    )
 
 
 def other_choices(request: PredictRequest) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lookonce.colors import css_class_color
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.selection import even_choice
-from lookonce.data.source import open_data
 from lookonce.errors import DataError, LookonceError, SettingsError
 from lookonce.evaluation.analysis import ImageErrors, image_errors
 from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
@@ -22,35 +23,25 @@ from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
 from lookonce.evaluation.thresholds import threshold_that_shows
 from lookonce.log import get_logger
-from lookonce.prediction.draw import css_color
+from lookonce.on_ranks import OnProgress
 from lookonce.prediction.sources import find_images
 from lookonce.reports.comparison import Compared
-from lookonce.reports.content import (
-    Content,
-    Run,
-    best_metrics,
-    read_analysis,
-    read_detections,
-    read_metrics,
-    read_run,
-    read_verified,
-)
-from lookonce.reports.html import write_comparison, write_plots, write_report
+from lookonce.reports.content import Content, Run, best_metrics, described, read_result, read_run, shown_from
+from lookonce.reports.html import render, render_comparison, write_plots
 from lookonce.reports.images import ComparedImage
-from lookonce.reports.model_card import write_model_card
+from lookonce.reports.model_card import model_card
 from lookonce.reports.sheets import found_in, truth_of
 from lookonce.request import old_names
 from lookonce.settings.names import counted
-from lookonce.settings.record import ModelRecord, Thresholds
-from lookonce.storage import make_folder
+from lookonce.settings.record import Thresholds
+from lookonce.storage import make_folder, write_file
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.validation_split import with_val
+from lookonce.workflows.validation_split import data_of_run
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
 CARD = "model-card.md"
 ANALYSIS_VERSION = "2"  # of analysis.json; a folder with another one is scored again
 RESAMPLES = 1000
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,22 +107,21 @@ def report(
             )
         with _as_lookonce_writes(run, *more):
             return _report_comparison([run, *more], options, output, title, on_progress)
+    page = output or run / "report.html"
     with _as_lookonce_writes(run, evaluation or run / EVALUATION):
-        known = read_run(run)
         content, _ = gather(
-            known, options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress
+            read_run(run), options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress
         )
         if predictions is not None:
             content = with_predictions(content, predictions)
         write_plots(run / "plots", content)
-        page = write_report(output or run / "report.html", content)
-        card = write_model_card(page.with_name(CARD), content)
-    get_logger().info(f"model card: {card}")
+        write_file(page, render(content))
+        write_file(page.with_name(CARD), model_card(content))
+    get_logger().info(f"model card: {page.with_name(CARD)}")
     return page
 
 
 def as_text(page: Path) -> Iterator[str]:
-    """The page and its size."""
     yield f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)"
 
 
@@ -143,10 +133,10 @@ def _as_lookonce_writes(*folders: Path) -> Iterator[None]:
     except LookonceError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        names, reason = ", ".join(map(str, folders)), f"{type(error).__name__}: {error}"
         raise DataError(
-            f"{', '.join(map(str, folders))}: cannot be shown ({type(error).__name__}: {error}); expected "
-            "settings.yaml, metrics.jsonl, metrics.json and analysis.json as lookonce writes them; after an edit, "
-            "run lookonce eval again, with --output",
+            f"{names}: cannot be shown ({reason}); expected settings.yaml, metrics.jsonl, metrics.json and "
+            "analysis.json as lookonce writes them; after an edit, run lookonce eval again, with --output",
             path=folders[-1],
         ) from error
 
@@ -161,14 +151,7 @@ def gather(
     on_progress: OnProgress | None = None,
 ) -> tuple[Content, "Scored | None"]:
     """The content of the report of one run, and the scored detections if the data still exist."""
-    evaluated_on = {} if evaluation is None else read_metrics(evaluation / "metrics.json").get("evaluated", {})
-    split = options.split or evaluated_on.get("split") or run.settings.get("val_split", "val")
-    if evaluated_on.get("split", split) != split:
-        raise SettingsError(
-            f"split: {split}, but {evaluation} was scored on {evaluated_on['split']}; leave out one of the two options",
-            setting="split",
-            value=split,
-        )
+    split = _split_of(run, options, evaluation)
     datasets = open_datasets(run, split)
     dataset = next((data for data in datasets if data.split == split), None)
     folder = evaluation
@@ -177,28 +160,65 @@ def gather(
     if folder is None:
         metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
     else:
-        metrics = read_metrics(folder / "metrics.json")
+        metrics = read_result(folder / "metrics.json")
     thresholds = run.record.thresholds if run.record is not None else Thresholds()
-    scored = None if folder is None or dataset is None else read_scored(folder, dataset, thresholds)
+    verified = run.folder / "verify.json"
+    machine = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} processor threads"  # names no host
     content = Content(
         title=title or f"Run {run.folder.resolve().name}",
         run=run,
         datasets=datasets,
         metrics=metrics,
-        analysis={} if scored is None else scored.analysis,
         scored_on=scored_on(metrics),
-        images=[] if scored is None else even_images(scored, options.num_images),
-        worst=[] if scored is None else worst_images(scored, options.num_images),
         threshold=shown_from(thresholds),
-        shown_from=shown_from(thresholds) if scored is None else scored.shown_from,
-        weak="" if scored is None else scored.weak,
-        counts=None if scored is None else scored.counts,
-        classes=[] if dataset is None else css_classes(dataset.class_names),
-        verified=read_verified(run.folder),
-        facts=facts(run.record),
+        shown_from=shown_from(thresholds),
+        classes=[]
+        if dataset is None
+        else [(name, css_class_color(row)) for row, name in enumerate(dataset.class_names)],
+        verified=read_result(verified) if verified.is_file() else {},
+        facts={"System": machine} | (described(run.record) if run.record is not None else {}),
         commands=commands(run),
     )
-    return content, scored
+    scored = None if folder is None or dataset is None else read_scored(folder, dataset, thresholds)
+    return (content if scored is None else with_scored(content, scored, options.num_images)), scored
+
+
+def _split_of(run: Run, options: Options, evaluation: Path | None) -> str:
+    """The split to show; SettingsError if the given evaluation is that of another one."""
+    evaluated_on = {} if evaluation is None else read_result(evaluation / "metrics.json").get("evaluated", {})
+    split: str = options.split or evaluated_on.get("split") or run.settings.get("val_split", "val")
+    if evaluated_on.get("split", split) != split:
+        problem = f"but {evaluation} was scored on {evaluated_on['split']}; leave out one of the two options"
+        raise SettingsError(f"split: {split}, {problem}", setting="split", value=split)
+    return split
+
+
+def with_scored(content: Content, scored: "Scored", num_images: int) -> Content:
+    """The content with the analysis, the numbers of errors, and images: evenly spaced ones, and those with most errors,
+    worst first."""
+
+    def compared(rows: NDArray[np.int64]) -> list[ComparedImage]:
+        dataset, lowest = scored.dataset, [0.0] * len(scored.dataset.class_names)
+        return [
+            ComparedImage(
+                name=dataset.image_paths[row].name,
+                image=read_image(dataset.image_paths[row]),
+                truth=truth_of(dataset, row),
+                found=found_in(dataset, scored.shown, row, lowest),
+            )
+            for row in rows.tolist()
+        ]
+
+    errors = scored.errors
+    return replace(
+        content,
+        analysis=scored.analysis,
+        images=compared(even_choice(len(scored.dataset), num_images)),
+        worst=compared(errors.worst()[:num_images]),
+        shown_from=scored.shown_from,
+        weak=scored.weak,
+        counts=(int((~scored.dataset.crowd).sum()), int(errors.missed.sum()), int(errors.wrong.sum())),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,11 +238,6 @@ class Scored:
     weak: str
     errors: ImageErrors
 
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """Objects, missed objects, false positives."""
-        return int((~self.dataset.crowd).sum()), int(self.errors.missed.sum()), int(self.errors.wrong.sum())
-
 
 def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnProgress | None) -> Path:
     """The folder RUN/evaluation, written again unless its fingerprint is that of these weights and images."""
@@ -238,12 +253,11 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
         "fingerprint": fingerprint(source, dataset),
     }
     if (folder / "analysis.json").is_file():
-        before = read_metrics(folder / "metrics.json").get("evaluated", {})
+        before = read_result(folder / "metrics.json").get("evaluated", {})
         if before.get("fingerprint") == sources["fingerprint"]:
             return folder
-    get_logger().info(
-        f"scoring {source} on {counted(len(dataset), 'image')} of split {dataset.split}; --no-score skips this"
-    )
+    images = f"{counted(len(dataset), 'image')} of split {dataset.split}"
+    get_logger().info(f"scoring {source} on {images}; --no-score skips this")
     found = find(open_detector(source), dataset, on_progress=on_progress)
     assess(dataset, found, make_folder(folder), sources, resamples=RESAMPLES)
     return folder
@@ -269,7 +283,7 @@ def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Score
     """None, with a warning, if the folder lacks the details or belongs to other images."""
     try:
         results = read_coco_results(folder / "results.json", dataset)
-        analysis = read_analysis(folder / "analysis.json")
+        analysis = read_result(folder / "analysis.json")
     except DataError as error:
         get_logger().warning(f"the report omits errors and images: {error}")
         return None
@@ -279,42 +293,33 @@ def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Score
     lower = threshold_that_shows(results.scores, lowest[results.labels], num_objects)
     if lower is not None:
         num_shown = int((results.scores >= lowest[results.labels]).sum())
-        weak = weakness(num_shown, num_objects, words, float(results.scores.max()), lower)
+        shown = f"Only {counted(num_shown, 'detection')} of {counted(num_objects, 'object')} reach"
+        start, what = (shown, "little") if num_shown else ("No detection reaches", "nothing")
+        weak = (
+            f"{start} {words} (the highest score is {results.scores.max():.2g}), so predict would show {what}: train "
+            f"longer, or predict with --threshold {lower:g}."
+        )
         words, lowest = f"a score of {lower:g} (lowered: too few reach {words})", np.full(len(lowest), lower)
     matches = match(dataset, results)
     is_shown = results.scores >= lowest[results.labels]
     is_shown[matches.rows[matches.ignored[0]]] = False
-    shown = results.select(is_shown)
-    confusion = confusion_matrix(dataset, shown, score_threshold=0)
+    confusion = confusion_matrix(dataset, results.select(is_shown), score_threshold=0)
     return Scored(
         dataset=dataset,
         results=results,
         analysis=analysis | {"confusion": analysis["confusion"] | {"counts": confusion.tolist()}},
-        shown=shown,
+        shown=results.select(is_shown),
         shown_from=words,
         weak=weak,
         errors=image_errors(dataset, matches, lowest.tolist()),
     )
 
 
-def weakness(num_shown: int, num_objects: int, threshold: str, highest: float, lower: float) -> str:
-    """A sentence about a network whose scores are too low for its threshold."""
-    shown = f"Only {counted(num_shown, 'detection')} of {counted(num_objects, 'object')} reach"
-    start, what = (f"{shown}", "little") if num_shown else ("No detection reaches", "nothing")
-    return (
-        f"{start} {threshold} (the highest score is {highest:.2g}), so predict would show {what}: train longer, or "
-        f"predict with --threshold {lower:g}."
-    )
-
-
 def open_datasets(run: Run, shown: str) -> list[Dataset]:
     """The splits of training, of validation and `shown`; empty, with a warning, if the data do not exist any more."""
     settings = run.settings
-    images = settings.get("images")
     try:
-        follow_links = settings.get("follow_links", False)
-        opened = open_data(settings["data"], Path(images) if images else None, follow_links=follow_links)
-        source = with_val(opened, settings, run.folder)
+        source = data_of_run(settings, run.folder)
         wanted = (settings.get("train_split", "train"), settings.get("val_split", "val"), shown)
         return [source.split(name) for name in dict.fromkeys(wanted) if name in source.splits]
     except (KeyError, LookonceError) as error:
@@ -322,45 +327,11 @@ def open_datasets(run: Run, shown: str) -> list[Dataset]:
         return []
 
 
-def even_images(scored: Scored, count: int) -> list[ComparedImage]:
-    """Up to `count` images, evenly spaced in the data set, whatever their errors."""
-    return [_compared(scored, row) for row in even_choice(len(scored.dataset), count).tolist()]
-
-
-def worst_images(scored: Scored, count: int) -> list[ComparedImage]:
-    """The images with most errors, worst first."""
-    return [_compared(scored, row) for row in scored.errors.worst()[:count].tolist()]
-
-
-def _compared(scored: Scored, row: int) -> ComparedImage:
-    path = scored.dataset.image_paths[row]
-    return ComparedImage(
-        name=path.name,
-        image=read_image(path),
-        truth=truth_of(scored.dataset, row),
-        found=found_in(scored.dataset, scored.shown, row, [0.0] * len(scored.dataset.class_names)),
-    )
-
-
-def shown_from(thresholds: Thresholds) -> str:
-    """In words: the confidence threshold of the detections shown."""
-    if not thresholds.per_class_score:
-        return f"a score of {thresholds.score:g}"
-    low, high = min(thresholds.per_class_score.values()), max(thresholds.per_class_score.values())
-    return f"each class's own score ({low:g} to {high:g})"
-
-
 def with_predictions(content: Content, folder: Path) -> Content:
-    """The content with the annotated images of a folder of `lookonce predict`."""
-    facts = read_detections(folder / "detections.json")
+    known = read_result(folder / "detections.json")
     images = {str(image.place): image.read() for image in find_images(folder)}
-    by = f"{facts['weights']}, which detects {counted(len(facts['class_names']), 'class')}"
+    by = f"{known['weights']}, which detects {counted(len(known['class_names']), 'class')}"
     return replace(content, predicted=images, predicted_by=by)
-
-
-def css_classes(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Each name with the colour in which `predict` draws it."""
-    return [(name, css_color(label)) for label, name in enumerate(names)]
 
 
 def scored_on(metrics: Mapping[str, Any]) -> str:
@@ -369,19 +340,6 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
     if "images" not in evaluated_on:
         return "the validation images"
     return f"the {counted(evaluated_on['images'], 'image')} of split {evaluated_on.get('split', '')}"
-
-
-def facts(record: ModelRecord | None) -> dict[str, str]:
-    """This machine and the versions that trained the network, without names of persons or hosts."""
-    found = {"System": f"{platform.system()} on {platform.machine()}, {os.cpu_count()} processor threads"}
-    if record is None:
-        return found
-    found |= record.versions
-    found["dialect"] = record.dialect.name
-    found["channels"] = ", ".join(str(count) for count in record.channels)
-    found["anchors, pixels"] = "  ".join(f"{width:g}×{height:g}" for width, height in record.anchors)
-    found["training data, SHA-256"] = record.data_hash
-    return found
 
 
 def commands(run: Run) -> Sequence[str]:
@@ -398,26 +356,21 @@ def commands(run: Run) -> Sequence[str]:
 def _report_comparison(
     folders: Sequence[Path], options: Options, output: Path | None, title: str, on_progress: OnProgress | None
 ) -> Path:
-    """One page for several runs."""
-    names = run_names(folders)
-    gathered = [
-        gather(read_run(folder), options, title=name, on_progress=on_progress)
-        for folder, name in zip(folders, names, strict=True)
-    ]
-    first = gathered[0][1]
-    drawn: dict[str, Resampled | None] = {}
-    runs = []
-    for name, (content, scored) in zip(names, gathered, strict=True):
-        drawn[name] = _resampled(scored, first)
-        runs.append(
-            Compared(
-                name=name,
-                content=content,
-                parameters=num_parameters(content.run.folder) if content.run.record is not None else 0,
-                differences=_differences(drawn[name], drawn[names[0]]) if name != names[0] else {},
-            )
-        )
-    return write_comparison(output or folders[0] / "comparison.html", title or " and ".join(names), runs)
+    names, runs = run_names(folders), list[Compared]()
+    drawn: list[Resampled | None] = []
+    first: Scored | None = None
+    for folder, name in zip(folders, names, strict=True):
+        content, scored = gather(read_run(folder), options, title=name, on_progress=on_progress)
+        first = scored if folder is folders[0] else first
+        drawn.append(_resampled(scored, first))
+        this, other, differences = drawn[-1], drawn[0], {}
+        if this is not None and other is not None and folder is not folders[0]:
+            differences = {metric: asdict(compare(this, other, metric)) for metric in ("AP", "AP50")}
+        parameters = num_parameters(folder) if content.run.record is not None else 0
+        runs.append(Compared(name=name, content=content, parameters=parameters, differences=differences))
+    page = output or folders[0] / "comparison.html"
+    write_file(page, render_comparison(title or " and ".join(names), runs))
+    return page
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
@@ -433,17 +386,11 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 def _resampled(scored: Scored | None, first: Scored | None) -> Resampled | None:
     """Bootstrap samples of the first run's images; None if this run was scored on other images or classes."""
-    if scored is None or first is None or scored.dataset.image_ids.tolist() != first.dataset.image_ids.tolist():
+    if scored is None or first is None or scored.dataset.class_names != first.dataset.class_names:
         return None
-    if scored.dataset.class_names != first.dataset.class_names:
+    if scored.dataset.image_ids.tolist() != first.dataset.image_ids.tolist():
         return None
     return bootstrap(match(scored.dataset, scored.results), resamples=RESAMPLES)
-
-
-def _differences(this: Resampled | None, first: Resampled | None) -> dict[str, dict[str, Any]]:
-    if this is None or first is None:
-        return {}
-    return {name: asdict(compare(this, first, name)) for name in ("AP", "AP50")}
 
 
 def num_parameters(folder: Path) -> int:

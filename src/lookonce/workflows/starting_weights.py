@@ -123,11 +123,12 @@ def _read(settings: Settings, path: Path) -> ModelRecord:
     with silenced(True):  # what the reader assumes is logged when the weights are copied
         record = open_checkpoint(path).record
     if settings.weights and (len(record.masks) != NUM_HEADS or len(record.anchors) != NUM_ANCHORS):
-        raise WeightsError.at(
-            path,
-            f"{len(record.masks)} heads and {len(record.anchors)} anchors; expected {NUM_HEADS} and {NUM_ANCHORS} to "
-            f"train from; --backbone-weights {path} starts from the backbone alone",
+        found, expected = (
+            f"{len(record.masks)} heads and {len(record.anchors)} anchors",
+            f"{NUM_HEADS} and {NUM_ANCHORS}",
         )
+        instead = f"--backbone-weights {path} starts from the backbone alone"
+        raise WeightsError.at(path, f"{found}; expected {expected} to train from; {instead}")
     return record
 
 

@@ -24,7 +24,6 @@ def require_inputs(**flags: Any) -> None:
 
 def require_data(settings: Settings) -> None:
     if not settings.data:
-        raise SettingsError(
-            "data: not given; expected a folder of labelled images, e.g. lookonce train --data DIR", setting="data"
-        )
+        problem = "not given; expected a folder of labelled images, e.g. lookonce train --data DIR"
+        raise SettingsError(f"data: {problem}", setting="data")
     require_data_source(settings.data)

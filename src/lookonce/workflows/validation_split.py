@@ -6,6 +6,7 @@ from typing import Any
 
 from lookonce.data.findings import ignore
 from lookonce.data.held_out import choose_held_out, lacks_val, relative_names, with_held_out
+from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
 from lookonce.log import get_logger, progress_of
 from lookonce.rank_group import SINGLE_RANK, RankGroup
@@ -29,6 +30,13 @@ def with_val(source: DataSource, settings: Mapping[str, Any], run: Path | None =
     if not names and lacks_val(source, train_split):
         source.num_held_out = 0
     return with_held_out(source, train_split, names) if names else source
+
+
+def data_of_run(settings: Mapping[str, Any], run: Path | None = None) -> DataSource:
+    """The data that a run was trained on, with its validation split. KeyError if the settings name none."""
+    images, follow_links = settings.get("images"), settings.get("follow_links", False)
+    opened = open_data(settings["data"], Path(images) if images else None, follow_links=follow_links)
+    return with_val(opened, settings, run)
 
 
 def with_val_of(source: DataSource, weights: Path | None, names: Path | None = None) -> DataSource:

@@ -34,9 +34,9 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, split_list
 from lookonce.settings.record import Thresholds
-from lookonce.storage import os_errors_explained, write_file
+from lookonce.storage import write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.evaluate import at_size
 from lookonce.workflows.validation_split import with_val_of
@@ -110,17 +110,10 @@ class Subject:
             score_threshold=known.evaluation_score,
             iou_threshold=known.iou,
             max_detections=known.max_detections,
-            multi_label=known.multi_label,
-            agnostic=known.agnostic,
+            **known.selection(None, None),
         )
         self.found += detector.detect([image])
         self.seconds.append(timed.seconds)
-
-    def ask_raw(self, canvases: NDArray[np.uint8]) -> None:
-        """Keep the raw head outputs for network inputs (B, H, W, 3) uint8 RGB, if the runtime exposes them."""
-        ask = getattr(self.runtime, "raw_heads", None)
-        if ask is not None:
-            self.raws = [np.asarray(raw.cpu() if hasattr(raw, "cpu") else raw) for raw in ask(canvases)]
 
 
 class Timed:
@@ -180,6 +173,7 @@ def verify(
         Store the result in the metadata of each file whose format supports it; --no-store does not change the files.
     """
     paths = with_files_of_run([find_weights(file) for file in files])
+    beside = paths[0] if (paths[0] / "checkpoints").is_dir() else paths[0].resolve().parent
     source = open_data(str(data), images, follow_links=follow_links)
     dataset = (with_val_of(source, paths[0], names) if split == VAL else source).split(split)
     subjects = open_subjects(paths, runtimes, names)
@@ -190,9 +184,9 @@ def verify(
         data=str(data),
         split=split,
         num_images=len(dataset),
-        output=output or _beside(paths[0]),
+        output=output or beside / "verify.json",
     )
-    write_json(verification)
+    write_file(verification.output, json.dumps(as_json(verification, verification.rows), indent=1) + "\n")
     if store:
         store_in_files(verification)
     return verification
@@ -202,9 +196,8 @@ def with_files_of_run(files: Sequence[Path]) -> list[Path]:
     """The paths; a run folder alone is followed by the exported files in it."""
     if len(files) != 1 or not (files[0] / "checkpoints").is_dir():
         return list(files)
-    exported = [
-        path for path in sorted(files[0].iterdir()) if path.suffix in PROMISES and kind_of(path) != "checkpoint"
-    ]
+    beside = sorted(files[0].iterdir())
+    exported = [path for path in beside if path.suffix in PROMISES and kind_of(path) != "checkpoint"]
     if not exported:
         raise SettingsError.at(files[0], f"contains no exported file to verify; run `lookonce export {files[0]}` first")
     return [files[0], *exported]
@@ -230,7 +223,7 @@ def runtimes_of(path: Path, wanted: str) -> list[str]:
     able = runtimes_for(path)
     if wanted == "all":
         return able
-    named = [] if wanted == "auto" else [name.strip() for name in wanted.split(",")]
+    named = [] if wanted == "auto" else split_list(wanted)
     for name in named:
         require_known(name)
     return [name for name in named if name in able] or able[:1]
@@ -244,11 +237,9 @@ def add_references(subjects: list[Subject]) -> None:
     others.pop(own)
     for place, size in enumerate(others, start=1):
         if not hasattr(first.runtime, "model"):
-            raise SettingsError.at(
-                first.path,
-                f"has image size {_size(own)}, another file {_size(size)}; give the checkpoint they were made from "
-                "first, which runs at both sizes",
-            )
+            problem = f"has image size {_size(own)}, another file {_size(size)}"
+            first_one = "give the checkpoint they were made from first, which runs at both sizes"
+            raise SettingsError.at(first.path, f"{problem}; {first_one}")
         subjects.insert(place, Subject(path=first.path, runtime=at_size(first.runtime, size[1], first.path)))
 
 
@@ -267,8 +258,10 @@ def ask_all(
             if on_progress is not None:
                 on_progress(done, len(dataset))
     for subject in subjects:
-        record = subject.runtime.record
-        subject.ask_raw(np.stack([fit(image, record.image_size, record.preprocessing)[0] for image in first]))
+        record, ask = subject.runtime.record, getattr(subject.runtime, "raw_heads", None)
+        if ask is not None:
+            raws = ask(np.stack([fit(image, record.image_size, record.preprocessing)[0] for image in first]))
+            subject.raws = [np.asarray(raw.cpu() if hasattr(raw, "cpu") else raw) for raw in raws]
 
 
 def judge(subjects: Sequence[Subject], dataset: Dataset) -> list[Row]:
@@ -308,34 +301,23 @@ def beside(row: Row, subject: Subject, reference: Subject, expected: Row, datase
     allowed = TOLERANCES[row.precision]
     sizes_hw = [(int(height), int(width)) for width, height in dataset.image_sizes_wh]
     known = reference.runtime.record.thresholds
-    agreed = agreement(
-        reference.found,
-        subject.found,
-        sizes_hw,
-        allowed,
-        from_score=known.evaluation_score,
-        most=known.max_detections,
-    )
-    lost = expected.AP - row.AP
+    least, most = known.evaluation_score, known.max_detections
+    agreed = agreement(reference.found, subject.found, sizes_hw, allowed, from_score=least, most=most)
+    lost, raw = expected.AP - row.AP, None
     judged = {"AP": (lost if row.precision == "int8" else abs(lost), AP_TOLERANCE[row.precision])}
     if row.precision == "fp32":
         judged |= {name: (getattr(agreed, name), getattr(allowed, name)) for name in ("box", "score", "missing")}
+    if reference.raws is not None and subject.raws is not None:
+        pairs = zip(reference.raws, subject.raws, strict=True)
+        raw = max(float(np.abs(one - other).max()) for one, other in pairs)
     return replace(
         row,
-        raw=_largest_difference(reference.raws, subject.raws),
+        raw=raw,
         box=agreed.box,
         score=agreed.score,
         missing=agreed.missing,
-        wrong=tuple(name for name, (value, most) in judged.items() if not value <= most),
+        wrong=tuple(name for name, (value, limit) in judged.items() if not value <= limit),
     )
-
-
-def _largest_difference(
-    expected: Sequence[NDArray[np.float32]] | None, got: Sequence[NDArray[np.float32]] | None
-) -> float | None:
-    if expected is None or got is None:
-        return None
-    return max(float(np.abs(one - other).max()) for one, other in zip(expected, got, strict=True))
 
 
 def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
@@ -350,12 +332,6 @@ def as_json(verification: Verification, rows: Sequence[Row]) -> dict[str, Any]:
         "lookonce": lookonce.__version__,
         "rows": [asdict(row) for row in rows],
     }
-
-
-def write_json(verification: Verification) -> None:
-    with os_errors_explained(verification.output):
-        verification.output.parent.mkdir(parents=True, exist_ok=True)
-    write_file(verification.output, json.dumps(as_json(verification, verification.rows), indent=1) + "\n")
 
 
 def store_in_files(verification: Verification) -> None:
@@ -377,11 +353,6 @@ def size_of_weights(path: Path) -> int:
     return size_of(find_checkpoint(path) / MODEL_FILE)
 
 
-def _beside(path: Path) -> Path:
-    """Default path of verify.json: in a run folder, else beside the file."""
-    return (path if (path / "checkpoints").is_dir() else path.resolve().parent) / "verify.json"
-
-
 def _size(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[1]}x{size_hw[0]}"
 
@@ -395,7 +366,8 @@ def as_text(verification: Verification) -> Iterator[str]:
         if name != file:
             yield name
             file = name
-        differences = "".join(f"{_as_text(value):>9}" for value in (row.raw, row.box, row.score, row.missing))
+        values = (row.raw, row.box, row.score, row.missing)
+        differences = "".join("        -" if value is None else f"{value:>9.2g}" for value in values)
         yield f"  {row.runtime:<12}{row.AP:>7.4f}{row.AP50:>7.4f}{differences}{row.ms:>7.1f}{row.size / 1e6:>6.1f}"
         if row.wrong:
             yield f"  over tolerance: {', '.join(row.wrong)}"
@@ -408,7 +380,3 @@ def as_text(verification: Verification) -> Iterator[str]:
     if verification.exit_code == 0:
         yield "all within tolerance"
     yield f"written: {verification.output}"
-
-
-def _as_text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from lookonce.errors import LookonceError
-from lookonce.serving.app import BINARY, PROBLEMS, Context, Problem, parsed_as
+from lookonce.serving.app import BINARY, PROBLEMS, Context, Problem, body_of, parsed_as
 from lookonce.serving.bodies import FORM, upload_of
 from lookonce.serving.gate import UNAUTHORIZED, token_of
 from lookonce.serving.models import Answer
@@ -23,24 +23,16 @@ class Fields(BaseModel):
     api_key: str = ""
 
 
-FORM_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            FORM: {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": BINARY["schema"],
-                        "min_confidence": {"type": "number", "minimum": 0, "maximum": 1},
-                        "api_key": {"type": "string"},
-                    },
-                }
-            }
-        },
-    }
+SCHEMA = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {
+        "image": BINARY["schema"],
+        "min_confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "api_key": {"type": "string"},
+    },
 }
+FORM_BODY = body_of({FORM: {"schema": SCHEMA}})
 
 
 def router(context: Context) -> APIRouter:

@@ -7,7 +7,7 @@ Source: kserve/open-inference-protocol (required API, HTTP/REST) and triton-infe
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 import lookonce
 from lookonce.errors import DataError
-from lookonce.serving.app import BINARY, PROBLEMS, Context, DetectOptions, parsed_as
+from lookonce.serving.app import BINARY, PROBLEMS, Context, DetectOptions, body_of, parsed_as
 from lookonce.serving.app import EXAMPLE as IMAGE
 from lookonce.serving.bodies import from_base64, json_object
 from lookonce.serving.models import Answer, ServedModel, answer_each
@@ -71,15 +71,9 @@ class Inference(BaseModel):
 
 
 EXAMPLE = {"inputs": [{"name": FILES, "datatype": "BYTES", "shape": [1], "data": [IMAGE]}]}
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
-            "application/octet-stream": BINARY,
-        },
-    }
-}
+BODY = body_of(
+    {"application/json": {"schema": {"type": "object"}, "example": EXAMPLE}, "application/octet-stream": BINARY}
+)
 
 
 def router(context: Context) -> APIRouter:
@@ -124,7 +118,9 @@ def _add_models(routes: APIRouter, context: Context) -> None:
     async def infer(request: Request, name: str, version: str = "") -> Response:
         model = model_of(context, name, version)
         asked, binary = split_body(await request.body(), request.headers.get(HEADER_LENGTH))
-        _require_outputs(asked.outputs)
+        for one in asked.outputs:
+            if one.name not in OUTPUTS:
+                raise DataError(f"outputs: {one.name!r}; expected some of {', '.join(OUTPUTS)}", value=one.name)
         images = images_of(asked.inputs, binary)
         options = parsed_as(DetectOptions, {key: asked.parameters[key] for key in OPTIONS & asked.parameters.keys()})
 
@@ -184,7 +180,9 @@ def images_of(inputs: Sequence[Tensor], binary: memoryview) -> list[bytes | NDAr
         told = f"{tensor.name}: {BINARY_SIZE} {size}; expected {len(binary)}, the number of bytes after the JSON"
         raise DataError(told, value=size)
     if tensor.name == FILES:
-        files = [from_base64(text) or b"" for text in _flat(tensor.data)] if size is None else _split_files(binary)
+        items = tensor.data if isinstance(tensor.data, list) else [tensor.data]
+        texts = (one for item in items for one in (item if isinstance(item, list) else [item]))
+        files = [from_base64(text) or b"" for text in texts] if size is None else _split_files(binary)
         if tensor.shape not in ([len(files)], [len(files), 1]):
             raise DataError(f"{FILES}: shape {tensor.shape}; expected [{len(files)}]", value=tensor.shape)
         return list(files)
@@ -211,11 +209,6 @@ def _bytes_of(data: Any) -> NDArray[np.uint8]:
     return values.astype(np.uint8).ravel()
 
 
-def _flat(data: Any) -> list[Any]:
-    items = data if isinstance(data, list) else [data]
-    return [one for item in items for one in (item if isinstance(item, list) else [item])]
-
-
 def _split_files(binary: memoryview) -> list[bytes]:
     """Each element of a BYTES tensor: its length in 4 bytes, little-endian, and its bytes."""
     files, at = [], 0
@@ -226,12 +219,6 @@ def _split_files(binary: memoryview) -> list[bytes]:
             raise DataError(f"{FILES}: an element of {length:,} bytes; expected at most those that follow")
         files.append(bytes(binary[at - length : at]))
     return files
-
-
-def _require_outputs(wanted: Sequence[Wanted]) -> None:
-    for one in wanted:
-        if one.name not in OUTPUTS:
-            raise DataError(f"outputs: {one.name!r}; expected some of {', '.join(OUTPUTS)}", value=one.name)
 
 
 def answer_of(model: str, asked: Inference, answers: Sequence[Answer]) -> Response:
@@ -256,13 +243,8 @@ def answer_of(model: str, asked: Inference, answers: Sequence[Answer]) -> Respon
         outputs.append(entry)
     version = {"model_version": str(answers[0].found.version)} if answers else {}
     head = {"model_name": model, **version, **({"id": asked.id} if asked.id else {}), "outputs": outputs}
-    return _response(head, parts)
-
-
-def _response(head: Mapping[str, Any], parts: Sequence[bytes]) -> Response:
     text = json.dumps(head).encode()
     if not parts:
         return Response(text, media_type="application/json")
-    return Response(
-        b"".join([text, *parts]), headers={HEADER_LENGTH: str(len(text))}, media_type="application/octet-stream"
-    )
+    length = {HEADER_LENGTH: str(len(text))}
+    return Response(b"".join([text, *parts]), headers=length, media_type="application/octet-stream")

@@ -20,7 +20,7 @@ from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
 from lookonce.remote.urls import NO_HEADERS
 from lookonce.serving.app import EXAMPLE as IMAGE
-from lookonce.serving.app import PROBLEMS, Context, parsed_as
+from lookonce.serving.app import PROBLEMS, Context, body_of, parsed_as
 from lookonce.serving.bodies import fetch, from_base64, json_object
 from lookonce.serving.models import Answer, answer_each
 from lookonce.workflows.predict_request import PredictRequest
@@ -61,12 +61,7 @@ SCHEMA = {
     "required": ["tasks", "label_config"],
     "properties": {"tasks": {"type": "array", "items": TASK}, "label_config": {"type": "string"}},
 }
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": SCHEMA, "example": EXAMPLE}},
-    }
-}
+BODY = body_of({"application/json": {"schema": SCHEMA, "example": EXAMPLE}})
 
 
 def router(context: Context) -> APIRouter:
@@ -135,23 +130,15 @@ def rectangles_of(label_config: str) -> Rectangles:
     for tag in root.iter("RectangleLabels"):
         image = next((one for one in root.iter("Image") if one.get("name") == tag.get("toName")), None)
         if image is not None:
-            return Rectangles(
-                from_name=tag.get("name", ""),
-                to_name=tag.get("toName", ""),
-                key=image.get("value", "").lstrip("$"),
-                labels=dict(_labels(tag)),
-            )
+            labels: dict[str, str] = {}
+            for label in tag.iter("Label"):
+                own = label.get("value", "")
+                # Names further classes of a label, as in Label Studio's own examples of backends.
+                others = label.get("predicted_values", "").split(",")
+                labels |= {name.strip().lower(): own for name in (*others, own)}
+            names = {"from_name": tag.get("name", ""), "to_name": tag.get("toName", "")}
+            return Rectangles(**names, key=image.get("value", "").lstrip("$"), labels=labels)
     raise SettingsError("label_config: no RectangleLabels of an Image; expected one", setting="label_config")
-
-
-def _labels(tag: ET.Element) -> list[tuple[str, str]]:
-    """Class name in lower case -> label. predicted_values names further classes of a label, as in Label Studio's own
-    examples of backends."""
-    return [
-        (name.strip().lower(), label.get("value", ""))
-        for label in tag.iter("Label")
-        for name in (*label.get("predicted_values", "").split(","), label.get("value", ""))
-    ]
 
 
 def as_result(answer: Answer, rectangles: Rectangles) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from lookonce.boxes import xyxy_to_cxcywh
-from lookonce.serving.app import EXAMPLE, PROBLEMS, Context, parsed_as
+from lookonce.serving.app import EXAMPLE, PROBLEMS, Context, body_of, parsed_as
 from lookonce.serving.bodies import Upload, from_base64, json_object
 from lookonce.serving.models import Answer, answer_each
 from lookonce.workflows.predict_request import PredictRequest
@@ -56,27 +56,25 @@ IMAGE = {
     "required": ["type", "value"],
     "properties": {"type": {"enum": ["base64", "url"]}, "value": {"type": "string"}},
 }
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["model_id", "image"],
-                    "properties": {
-                        "model_id": {"type": "string"},
-                        "image": {"anyOf": [IMAGE, {"type": "array", "items": IMAGE}]},
-                        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-                        "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
-                        "max_detections": {"type": "integer", "minimum": 1},
-                    },
-                },
-                "example": {"model_id": "model", "image": {"type": "base64", "value": EXAMPLE}},
-            }
-        },
-    }
+SCHEMA = {
+    "type": "object",
+    "required": ["model_id", "image"],
+    "properties": {
+        "model_id": {"type": "string"},
+        "image": {"anyOf": [IMAGE, {"type": "array", "items": IMAGE}]},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "iou_threshold": {"type": "number", "minimum": 0, "maximum": 1},
+        "max_detections": {"type": "integer", "minimum": 1},
+    },
 }
+BODY = body_of(
+    {
+        "application/json": {
+            "schema": SCHEMA,
+            "example": {"model_id": "model", "image": {"type": "base64", "value": EXAMPLE}},
+        }
+    }
+)
 
 
 def router(context: Context) -> APIRouter:
