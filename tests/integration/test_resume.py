@@ -46,8 +46,7 @@ def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResul
     return quick(data, tmp_path_factory.mktemp("straight"))
 
 
-@pytest.fixture
-def stop_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_in_evaluation(patch: pytest.MonkeyPatch) -> None:
     """Whoever evaluates, asks this process to stop."""
     original = build.make_evaluate
 
@@ -61,17 +60,26 @@ def stop_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return stop_and_evaluate
 
-    monkeypatch.setattr(build, "make_evaluate", make_evaluate)
+    patch.setattr(build, "make_evaluate", make_evaluate)
+
+
+@pytest.fixture(scope="module")
+def interrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """A run that was stopped after its first epoch, before its evaluation; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_in_evaluation(patch)
+        return quick(data, tmp_path_factory.mktemp("interrupted"))
 
 
 @pytest.fixture
-def stopped(stop_in_evaluation: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a run that was stopped after its first epoch, before its evaluation."""
-    result = quick(data, tmp_path / "runs")
-    assert (result.stopped, result.exit_code) == (True, 75)
-    assert "lookonce train --resume" in result.run.log.read_text()
-    monkeypatch.undo()
-    return result.run.path
+def stopped(interrupted: TrainResult, tmp_path: Path) -> Path:
+    """A copy of its folder."""
+    return Path(shutil.copytree(interrupted.run.path, tmp_path / "runs" / interrupted.run.path.name))
+
+
+def test_a_stopped_run_says_how_to_go_on(interrupted: TrainResult) -> None:
+    assert (interrupted.stopped, interrupted.exit_code) == (True, 75)
+    assert "lookonce train --resume" in interrupted.run.log.read_text()
 
 
 def test_resume_needs_no_other_argument(stopped: Path, straight: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
