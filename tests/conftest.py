@@ -1,5 +1,6 @@
 """What every test gets: one thread, no network, reproducible properties, and the real data where it exists."""
 
+import gc
 import inspect
 import multiprocessing
 import os
@@ -32,6 +33,9 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 # tensors are slower on several threads than on one, and sums come out in another order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Collecting makes a million objects and little garbage; from `pytest_collection_finish` on Python looks for it again.
+gc.disable()
 
 # The same examples on every run, so that a red test is red for everybody; nothing written beside the sources.
 settings.register_profile("lookonce", deadline=None, max_examples=25, derandomize=True, database=None)
@@ -90,6 +94,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=order)
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # forks then share what is there now
+    gc.enable()
+
+
 @pytest.fixture
 def in_ranks() -> Callable[..., list[Any]]:
     """in_ranks(2, function, *arguments) -> what each of two gloo ranks returned; the first error of one is raised.
@@ -146,6 +155,15 @@ def one_torch_thread() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "set_num_threads"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_validation_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training shows its detections after each epoch; untrained networks have hundreds an image, and drawing those of
+    two images takes as long as an epoch of six."""
+    sheets = sys.modules.get("lookonce.reports.sheets")
+    if sheets is not None and hasattr(sheets, "VALIDATION_IMAGES"):
+        monkeypatch.setattr(sheets, "VALIDATION_IMAGES", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -343,7 +343,7 @@ def test_torch_npu_without_cann_says_what_to_do(
         "[torch.backends]\ntorch_npu = torch_npu:_autoload\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    add_verb(lambda: torch._import_device_backends())
+    add_verb(torch._import_device_backends)
     assert main(["try"]) == 1
     told = capsys.readouterr().err
     assert "\nlookonce: torch-npu " in f"\n{told}"
