@@ -149,33 +149,33 @@ def _received(receiver: Connection, timeout_seconds: float) -> Any:
         return RuntimeError("a rank ended without an answer")
 
 
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> None:
-    """Holds torch to one thread in the tests that use it, without importing it for those that do not."""
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "set_num_threads"):
+# Hooks and no fixtures, for there are thousands of tests.
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What each test gets, of modules that it may never import."""
+    Network.is_allowed = item.get_closest_marker("network") is not None
+    torch, sheets = sys.modules.get("torch"), sys.modules.get("lookonce.reports.sheets")
+    if hasattr(torch, "set_num_threads"):
         torch.set_num_threads(1)
+    if hasattr(sheets, "VALIDATION_IMAGES"):
+        # A training shows its detections after each epoch; untrained networks have hundreds an image, and drawing those
+        # of two images takes as long as an epoch of six.
+        sheets.VALIDATION_IMAGES = 1
 
 
-@pytest.fixture(autouse=True)
-def one_validation_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training shows its detections after each epoch; untrained networks have hundreds an image, and drawing those of
-    two images takes as long as an epoch of six."""
-    sheets = sys.modules.get("lookonce.reports.sheets")
-    if sheets is not None and hasattr(sheets, "VALIDATION_IMAGES"):
-        monkeypatch.setattr(sheets, "VALIDATION_IMAGES", 1)
+class Network:
+    is_allowed = False
 
 
-@pytest.fixture(autouse=True)
-def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+connect_anywhere = socket.socket.connect
+
+
+def connect_here_only(connecting: socket.socket, address: object) -> None:
     """Refuses connections that leave this machine, unless the test is marked `network`."""
-    if request.node.get_closest_marker("network"):
-        return
-    connect = socket.socket.connect
+    if not Network.is_allowed and isinstance(address, tuple) and address[0] not in LOOPBACK:
+        raise OSError(f"this test opened a connection to {address}; mark it `network` if it must")
+    connect_anywhere(connecting, address)  # type: ignore[arg-type]
 
-    def connect_here_only(self: socket.socket, address: object) -> None:
-        if isinstance(address, tuple) and address[0] not in LOOPBACK:
-            raise OSError(f"this test opened a connection to {address}; mark it `network` if it must")
-        connect(self, address)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket.socket, "connect", connect_here_only)
+socket.socket.connect = connect_here_only  # type: ignore[method-assign,assignment]
