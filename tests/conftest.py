@@ -22,8 +22,7 @@ pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started", "t
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
-# All that a training imports, also what its libraries import late: an optimizer brings torch._dynamo.
-PRELOADED = ["torch", "torch._dynamo", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
+PRELOADED = ["torch", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
 LONGEST = ("integration", "exporters", "workflows", "cloud", "faults")  # rooms, by their processor time
 TOGETHER = {"exporters", "faults", "web"}  # rooms
 OF_FRESH_RANKS = {"test_ranks.py", "test_rank_groups.py", "test_job.py"}

@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,9 @@ def test_ranks_with_other_data_are_told(data: Path, tmp_path: Path, in_ranks: In
 
 
 def quick_synced(data: Path, runs: Path) -> tuple[Path, bool]:
-    return quick(data, runs, sync_bn=True, batch_size=0, epochs=1, optimizer="sgd")
+    trained = quick(data, runs, sync_bn=True, batch_size=0, epochs=1, optimizer="sgd")
+    assert "torch._dynamo" not in sys.modules  # takes as long to import as PyTorch
+    return trained
 
 
 def test_synchronised_batchnorm_trains_as_one_process_would(data: Path, tmp_path: Path, in_ranks: InRanks) -> None:
