@@ -1,5 +1,6 @@
 """What every test gets: one thread, no network, reproducible properties, and the real data where it exists."""
 
+import gc
 import inspect
 import multiprocessing
 import os
@@ -21,8 +22,7 @@ pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started", "t
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
-# All that a training imports, also what its libraries import late: an optimizer brings torch._dynamo.
-PRELOADED = ["torch", "torch._dynamo", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
+PRELOADED = ["torch", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
 LONGEST = ("integration", "exporters", "workflows", "cloud", "faults")  # rooms, by their processor time
 TOGETHER = {"exporters", "faults", "web"}  # rooms
 OF_FRESH_RANKS = {"test_ranks.py", "test_rank_groups.py", "test_job.py"}
@@ -32,6 +32,9 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 # tensors are slower on several threads than on one, and sums come out in another order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Collecting makes a million objects and little garbage; from `pytest_collection_finish` on Python looks for it again.
+gc.disable()
 
 # The same examples on every run, so that a red test is red for everybody; nothing written beside the sources.
 settings.register_profile("lookonce", deadline=None, max_examples=25, derandomize=True, database=None)
@@ -90,6 +93,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=order)
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # forks then share what is there now
+    gc.enable()
+
+
 @pytest.fixture
 def in_ranks() -> Callable[..., list[Any]]:
     """in_ranks(2, function, *arguments) -> what each of two gloo ranks returned; the first error of one is raised.
@@ -140,24 +148,33 @@ def _received(receiver: Connection, timeout_seconds: float) -> Any:
         return RuntimeError("a rank ended without an answer")
 
 
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> None:
-    """Holds torch to one thread in the tests that use it, without importing it for those that do not."""
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "set_num_threads"):
+# Hooks and no fixtures, for there are thousands of tests.
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What each test gets, of modules that it may never import."""
+    Network.is_allowed = item.get_closest_marker("network") is not None
+    torch, sheets = sys.modules.get("torch"), sys.modules.get("lookonce.reports.sheets")
+    if hasattr(torch, "set_num_threads"):
         torch.set_num_threads(1)
+    if hasattr(sheets, "VALIDATION_IMAGES"):
+        # A training shows its detections after each epoch; untrained networks have hundreds an image, and drawing those
+        # of two images takes as long as an epoch of six.
+        sheets.VALIDATION_IMAGES = 1
 
 
-@pytest.fixture(autouse=True)
-def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+class Network:
+    is_allowed = False
+
+
+connect_anywhere = socket.socket.connect
+
+
+def connect_here_only(connecting: socket.socket, address: object) -> None:
     """Refuses connections that leave this machine, unless the test is marked `network`."""
-    if request.node.get_closest_marker("network"):
-        return
-    connect = socket.socket.connect
+    if not Network.is_allowed and isinstance(address, tuple) and address[0] not in LOOPBACK:
+        raise OSError(f"this test opened a connection to {address}; mark it `network` if it must")
+    connect_anywhere(connecting, address)  # type: ignore[arg-type]
 
-    def connect_here_only(self: socket.socket, address: object) -> None:
-        if isinstance(address, tuple) and address[0] not in LOOPBACK:
-            raise OSError(f"this test opened a connection to {address}; mark it `network` if it must")
-        connect(self, address)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket.socket, "connect", connect_here_only)
+socket.socket.connect = connect_here_only  # type: ignore[method-assign,assignment]

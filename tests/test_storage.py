@@ -90,8 +90,8 @@ def test_a_kill_before_any_operation_leaves_a_complete_version(tmp_path: Path) -
 
 
 def test_two_kills_in_a_row_leave_a_complete_version(tmp_path: Path) -> None:
-    for first in (8, 11, 13):
-        for second in (1, 4, 7):
+    for first in (8, 13):
+        for second in (1, 7):
             folder = tmp_path / f"{first}-{second}" / "last"
             publish(folder, "old")
             killed_publish(folder, first)

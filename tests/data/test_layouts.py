@@ -280,7 +280,7 @@ def test_a_fifo_in_place_of_an_annotation_file_never_blocks(build: Build, source
         path.write_bytes(content)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 @pytest.mark.parametrize("build", LAYOUTS, ids=lambda build: build.__name__)
 def test_damaged_annotation_files_are_read_or_refused(

@@ -47,7 +47,7 @@ def datasets(draw: st.DrawFn, folder: Path, split: str, class_names: tuple[str, 
 
 
 @pytest.mark.parametrize("to", ["coco", "voc", "yolo", "labelme", "cvat", "label-studio"])
-@settings(max_examples=10)  # each writes and reads two splits
+@settings(max_examples=6)  # each writes and reads two splits
 @given(data=st.data())
 def test_whatever_is_written_reads_back_bit_for_bit(to: Format, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as scratch:

@@ -87,7 +87,7 @@ def pycocotools_evaluation(dataset: Dataset, results: Results, iou_thresholds: l
     return evaluation
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
 def test_twelve_numbers_and_lines_equal_pycocotools_to_the_last_digit(random_case: RandomCase, seed: int) -> None:
     dataset, results = random_case(seed)
@@ -97,7 +97,7 @@ def test_twelve_numbers_and_lines_equal_pycocotools_to_the_last_digit(random_cas
     assert list(metrics.lines()) == lines
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
 def test_boxes_without_area_count_as_missed_as_in_pycocotools(random_case: RandomCase, seed: int) -> None:
     dataset, results = random_case(seed)
@@ -117,7 +117,7 @@ def test_boxes_without_area_count_as_missed_as_in_pycocotools(random_case: Rando
     assert np.isfinite(list(analyse(scored, results, match(scored, results)).errors.gains.values())).all()
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1), st.lists(st.floats(0.01, 1), min_size=1, max_size=3))
 def test_any_iou_threshold_gives_what_pycocotools_gives_at_it(
     random_case: RandomCase, seed: int, ious: list[float]

@@ -91,12 +91,20 @@ def test_a_file_for_any_size_takes_another_size(file_of, name):
     assert_same(pair.network.detect(canvases, **thresholds), pair.exported.detect(canvases, **thresholds))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_answer_for_an_image_does_not_depend_on_its_neighbours(pair, threads):
+def test_the_answer_for_an_image_does_not_depend_on_its_neighbours(pair):
+    assert_independent_of_neighbours(pair.exported, pair.canvases)
+
+
+@pytest.mark.parametrize("name", ["onnx, detections", "openvino, detections", "torchscript, decoded", "ncnn, raw"])
+def test_nor_does_it_on_several_threads(file_of, name):
+    pair = file_of(name)
+    assert_independent_of_neighbours(type(pair.exported)(pair.path, threads=2), pair.canvases)
+
+
+def assert_independent_of_neighbours(runtime, canvases):
     thresholds = {"score_threshold": 0.01, "iou_threshold": 0.5, "max_detections": 100}
-    runtime = pair.exported if threads == 1 else type(pair.exported)(pair.path, threads=threads)
-    together = runtime.detect(pair.canvases, **thresholds)
-    for canvas, found in zip(pair.canvases, together, strict=True):
+    together = runtime.detect(canvases, **thresholds)
+    for canvas, found in zip(canvases, together, strict=True):
         (alone,) = runtime.detect(canvas[None], **thresholds)
         np.testing.assert_array_equal(alone.boxes_xyxy, found.boxes_xyxy)
         np.testing.assert_array_equal(alone.scores, found.scores)

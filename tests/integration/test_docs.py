@@ -181,7 +181,8 @@ def test_quick_commands_run_as_printed(
 def test_every_python_example_runs(
     page: str, text: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """As written, but trainings are short; in a copy of that folder. `image` is an array of the reader's."""
+    """As written, but trainings are short, and data sets made small; in a copy of that folder. `image` is an array of
+    the reader's."""
     if "../shared/" in text:
         text = text.replace("../shared", str(request.getfixturevalue("shared")(".")))
     here = tmp_path / "world"
@@ -191,5 +192,6 @@ def test_every_python_example_runs(
         text = text.replace(f'"{name}"', f'"{replaced}"')
     text = text.replace("image_size=320, epochs=30", "image_size=64, epochs=1")
     text = text.replace("image_size=64, epochs=1", "image_size=64, epochs=1, width=0.125")
+    text = text.replace("train=20, val=10", "train=2, val=1")
     before = {"image": np.zeros((48, 64, 3), np.uint8)}
     exec(compile(inspect.cleandoc(text), page, "exec"), {"__name__": "__main__", **before})

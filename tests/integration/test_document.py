@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from lookonce.settings.aliases import BY_OLD_NAME
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import is_said, resolve
 from lookonce.settings.schema import Settings
+from lookonce.settings.yaml_file import read_entries
 from lookonce.training.engine import Learner, make_scaler
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import Trainer, TrainResult
@@ -115,6 +117,14 @@ def test_links_of_the_page_lead_somewhere() -> None:
     assert [link for link in links if not (DOCS / link).exists()] == []
 
 
+@pytest.fixture
+def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing the file and its recipe takes most of the time of those who read them for each of 70 values."""
+    once = cache(read_entries)
+    for module in ("settings.resolve", "cli.options", "cloud.job"):
+        monkeypatch.setattr(f"lookonce.{module}.read_entries", once)
+
+
 def text(value: Any) -> str:
     """A value of the file as it would be typed."""
     return str(value)
@@ -128,6 +138,7 @@ def test_the_configuration_file_trains_as_it_is(configuration: Path, values: dic
     assert not any(is_said(origin) for origin in resolved.origins.values())
 
 
+@pytest.mark.usefixtures("parsed_once")
 def test_each_value_may_be_typed_beside_the_file(document: str, configuration: Path, values: dict[str, Any]) -> None:
     section = document[document.index("Major parameters train.py") : document.index("## [Training Process]")]
     parameters = set(re.findall(r"^  --(\w+)", section, re.MULTILINE))
@@ -140,6 +151,7 @@ def test_each_value_may_be_typed_beside_the_file(document: str, configuration: P
             assert name in differs or getattr(typed.settings, BY_OLD_NAME[name].new) == of_recipe, name
 
 
+@pytest.mark.usefixtures("parsed_once")
 @pytest.mark.parametrize("verb", ["eval", "export", "predict"])
 def test_other_verbs_take_the_file_and_each_of_its_values(
     verb: str, configuration: Path, values: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -159,6 +171,7 @@ def test_other_verbs_take_the_file_and_each_of_its_values(
         assert meant or [name in note for note in caplog.messages] == [True, True]
 
 
+@pytest.mark.usefixtures("parsed_once")
 def test_a_job_takes_the_file_and_each_of_its_values(
     configuration: Path, values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,11 +23,14 @@ from raised import raises
 from started import Start, all_gone, ends, said, wait_for, workers_of
 
 from lookonce import launch, torchrun
+from lookonce.cli.main import main
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.errors import LookonceError, SettingsError
+from lookonce.log import console
 from lookonce.remote.objects import Location, ObjectStore
+from lookonce.signals import signals_handled_by
 from lookonce.workflows.build import Settings
 from lookonce.workflows.train import train
 
@@ -64,23 +69,33 @@ def tasks_of(pid: int) -> list[Path]:
     return list(Path(f"/proc/{pid}/task").iterdir())
 
 
-def test_two_processes_stop_on_request(start: Start, data: Path, tmp_path: Path) -> None:
+def test_two_processes_stop_on_request(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Status 75 as from one process, though torchrun ends with 1; nothing left behind, and the log of one. That the
     same command goes on is for test_ranks.py, and for the slow tests below."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     command = ("train", f"--data={data}", f"--runs={tmp_path}", "--run=night", "--devices=2", "--epochs=3", *SETTINGS)
-    process = start(*command, f"--cpus-per-rank={len(cores) // 2}")
-    run = tmp_path / "night"
-    wait_for(run / "log.txt", r"epoch\[1\], iter\[3\]")
-    workers = workers_of(process)
-    threads = [{frozenset(os.sched_getaffinity(int(task.name))) for task in tasks_of(worker)} for worker in workers]
-    assert threads == ([{frozenset({core})} for core in cores] if len(cores) > 1 else [{frozenset(cores)}] * 2)
-    process.send_signal(signal.SIGTERM)
-    ends(process, 75)
-    assert all_gone(workers)
-    assert len(workers) == 2
-    assert re.search(r"epoch \d+, batch \d+", said(process))
-    log = (run / "log.txt").read_text()
+    this = SimpleNamespace(pid=os.getpid())
+    others = set(workers_of(this))
+    threads: dict[int, set[frozenset[int]]] = {}
+
+    def stop_it() -> None:
+        wait_for(tmp_path / "night" / "log.txt", r"epoch\[1\], iter\[3\]")
+        for worker in sorted({*workers_of(this)} - others):
+            threads[worker] = {frozenset(os.sched_getaffinity(int(task.name))) for task in tasks_of(worker)}
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = threading.Thread(target=stop_it)
+    console.cache_clear()  # it holds on to the error stream that it first saw
+    with signals_handled_by(lambda *_: None):  # a signal that comes too late does not end the tests
+        stopping.start()
+        assert main([*command, f"--cpus-per-rank={len(cores) // 2}"]) == 75
+        stopping.join()
+    console.cache_clear()
+    own_cores = [{frozenset({core})} for core in cores] if len(cores) > 1 else [{frozenset(cores)}] * 2
+    assert list(threads.values()) == own_cores
+    assert all_gone(list(threads))
+    assert re.search(r"epoch \d+, batch \d+", capfd.readouterr().err)
+    log = (tmp_path / "night" / "log.txt").read_text()
     assert re.search(r"batches of 4.* 2 processes", log)
     assert log.count("stopped on request") == 1
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,10 +17,12 @@ from raised import raises
 from started import Start, all_gone, ends, said, wait_for, workers_of
 from untrained import save_untrained
 
+from lookonce import launch
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
 from lookonce.distributed import rank
 from lookonce.errors import DataError, SettingsError
 from lookonce.exporters.base import textured_canvases
+from lookonce.settings.schema import Settings
 from lookonce.workflows.evaluate import as_text, evaluate
 from lookonce.workflows.export import export
 from lookonce.workflows.predict import predict
@@ -62,7 +65,7 @@ def files_of(output: Path) -> dict[str, bytes]:
 
 
 def scored(weights: Path, data: Path, output: Path, split: str = "val") -> float:
-    found = evaluate(weights=weights, data=data, split=split, output=output, device="cpu", resamples=20)
+    found = evaluate(weights=weights, data=data, split=split, output=output, device="cpu", resamples=20, sheet_images=1)
     return found.metrics.AR100
 
 
@@ -141,10 +144,25 @@ def test_a_results_file_is_scored_by_one(data: Path, tmp_path: Path) -> None:
         evaluate(results=tmp_path / "results.json", data=data, devices=2)
 
 
+def as_one_rank(settings: Settings, function: Callable[..., Any], flags: Any, *, on_progress: Any, **_: Any) -> Any:
+    """What `launch` starts, in this process and alone."""
+    assert settings.devices == 2
+    return function(SimpleNamespace(task=SimpleNamespace(threads=1), report_progress=on_progress), **flags)
+
+
+@pytest.mark.parametrize("starts", [pytest.param(launch.launch, marks=pytest.mark.slow), as_one_rank])
 def test_the_command_starts_the_processes_and_returns_what_they_found(
-    weights: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    starts: Callable[..., Any],
+    weights: Path,
+    data: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From Python and as typed: the value, the printed lines and the exit status are those of one process."""
+    """The value, the printed lines and the progress are those of one process. That `launch` starts processes:
+    test_launch.py."""
+    monkeypatch.setattr(launch, "launch", starts)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     told: list[tuple[int, int]] = []
     options: Any = {"weights": weights / "best", "data": data, "device": "cpu", "resamples": 20, "sheet_images": 0}
     alone = evaluate(**options, output=tmp_path / "alone")

@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,11 +114,22 @@ def test_ranks_stopped_by_a_signal_to_one_go_on_with_the_bits_of_a_straight_run(
     night = tmp_path / "runs" / "night"
     ends = in_ranks(2, stopped_night, 1, data, tmp_path / "runs", fresh=True)
     assert ends == [(night, True)] * 2
+    shutil.copytree(night, tmp_path / "others" / "night")
     assert in_ranks(2, night_without_workers, data, tmp_path / "runs", fresh=True) == [(night, False)] * 2
     assert arrays_of(night) == arrays_of(straight)
     log = (night / "log.txt").read_text()
     assert len(re.findall(r"3 batches of 4.* 2 processes", log)) == 2
     assert log.count("finished; best weights") == 1
+    keeps_its_batches_on_three_ranks(data, tmp_path / "others", in_ranks)
+
+
+def keeps_its_batches_on_three_ranks(data: Path, runs: Path, in_ranks: InRanks) -> None:
+    assert read_training_values(runs / "night/checkpoints/last")["global_batch"] == 4
+    (run, stopped), *_ = in_ranks(3, night_without_workers, data, runs, fresh=True)
+    assert not stopped
+    log = (run / "log.txt").read_text()
+    assert re.search(r"ranks is 3, .* 2\b", log)
+    assert re.search(r"2 epochs x 3 batches of 4.* 3 processes.* epoch 2, batch", log)
 
 
 def stopped_night(of_rank: int, data: Path, runs: Path) -> tuple[Path, bool]:
@@ -126,25 +138,6 @@ def stopped_night(of_rank: int, data: Path, runs: Path) -> tuple[Path, bool]:
 
 def night_without_workers(data: Path, runs: Path) -> tuple[Path, bool]:
     return quick(data, runs, run="night", workers=0)
-
-
-def test_a_run_keeps_its_batches_on_another_number_of_ranks(data: Path, tmp_path: Path, in_ranks: InRanks) -> None:
-    in_ranks(2, stopped_night, 0, data, tmp_path, fresh=True)
-    assert read_training_values(tmp_path / "night/checkpoints/last")["global_batch"] == 4
-    (run, stopped), *_ = in_ranks(3, night_without_workers, data, tmp_path, fresh=True)
-    assert not stopped
-    log = (run / "log.txt").read_text()
-    assert re.search(r"ranks is 3, .* 2\b", log)
-    assert re.search(r"2 epochs x 3 batches of 4.* 3 processes.* epoch 2, batch", log)
-
-
-def quick_auto(data: Path, runs: Path) -> tuple[Path, bool]:
-    return quick(data, runs, batch_size=0, epochs=1)
-
-
-def test_batch_size_auto_is_that_of_all_ranks_together(data: Path, tmp_path: Path, in_ranks: InRanks) -> None:
-    run, _ = in_ranks(2, quick_auto, data, tmp_path, fresh=True)[0]
-    assert re.search(r"batches of 4.* 2\b", (run / "log.txt").read_text())
 
 
 def quick_of_own(data: list[Path], runs: Path) -> tuple[Path, bool]:
@@ -160,13 +153,17 @@ def test_ranks_with_other_data_are_told(data: Path, tmp_path: Path, in_ranks: In
 
 
 def quick_synced(data: Path, runs: Path) -> tuple[Path, bool]:
-    return quick(data, runs, sync_bn=True, epochs=1, optimizer="sgd")
+    trained = quick(data, runs, sync_bn=True, batch_size=0, epochs=1, optimizer="sgd")
+    assert "torch._dynamo" not in sys.modules  # takes as long to import as PyTorch
+    return trained
 
 
 def test_synchronised_batchnorm_trains_as_one_process_would(data: Path, tmp_path: Path, in_ranks: InRanks) -> None:
-    """Two ranks with two pictures each, and one with four; the checkpoint has the names of the network. By SGD: AdamW's
-    first steps go by the signs of the gradients, which rounding turns where they are nearly 0."""
+    """Two ranks with two pictures each, which batch size auto gives them, and one with four; the checkpoint has the
+    names of the network. By SGD: AdamW's first steps go by the signs of the gradients, which rounding turns where they
+    are nearly 0."""
     together, _ = in_ranks(2, quick_synced, data, tmp_path, fresh=True)[0]
+    assert re.search(r"batches of 4.* 2\b", (together / "log.txt").read_text())
     alone, _ = quick(data, tmp_path, epochs=1, batch_size=4, optimizer="sgd")
     states = [load_weights(run / "checkpoints/last")[0].state_dict() for run in (together, alone)]
     for name, value in states[0].items():

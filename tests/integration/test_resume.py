@@ -46,8 +46,7 @@ def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResul
     return quick(data, tmp_path_factory.mktemp("straight"))
 
 
-@pytest.fixture
-def stop_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_in_evaluation(patch: pytest.MonkeyPatch) -> None:
     """Whoever evaluates, asks this process to stop."""
     original = build.make_evaluate
 
@@ -61,17 +60,26 @@ def stop_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return stop_and_evaluate
 
-    monkeypatch.setattr(build, "make_evaluate", make_evaluate)
+    patch.setattr(build, "make_evaluate", make_evaluate)
+
+
+@pytest.fixture(scope="module")
+def interrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """A run that was stopped after its first epoch, before its evaluation; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_in_evaluation(patch)
+        return quick(data, tmp_path_factory.mktemp("interrupted"))
 
 
 @pytest.fixture
-def stopped(stop_in_evaluation: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a run that was stopped after its first epoch, before its evaluation."""
-    result = quick(data, tmp_path / "runs")
-    assert (result.stopped, result.exit_code) == (True, 75)
-    assert "lookonce train --resume" in result.run.log.read_text()
-    monkeypatch.undo()
-    return result.run.path
+def stopped(interrupted: TrainResult, tmp_path: Path) -> Path:
+    """A copy of its folder."""
+    return Path(shutil.copytree(interrupted.run.path, tmp_path / "runs" / interrupted.run.path.name))
+
+
+def test_a_stopped_run_says_how_to_go_on(interrupted: TrainResult) -> None:
+    assert (interrupted.stopped, interrupted.exit_code) == (True, 75)
+    assert "lookonce train --resume" in interrupted.run.log.read_text()
 
 
 def test_resume_needs_no_other_argument(stopped: Path, straight: TrainResult, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,18 +91,18 @@ def test_resume_needs_no_other_argument(stopped: Path, straight: TrainResult, mo
     assert "epoch 1, batch 3" in result.run.log.read_text()
 
 
-@pytest.mark.parametrize("place", ["", "checkpoints/last"])
-def test_resume_takes_a_run_or_its_checkpoint(stopped: Path, straight: TrainResult, place: str) -> None:
-    train(resume=str(stopped / place), workers=0, log_interval=5)  # speed may change
+def test_resume_takes_a_checkpoint(stopped: Path, straight: TrainResult) -> None:
+    train(resume=str(stopped / "checkpoints/last"), workers=0, log_interval=5)  # speed may change
     assert arrays_of(stopped) == arrays_of(straight.run.path)
 
 
-def test_a_setting_that_would_train_another_network_is_refused(stopped: Path) -> None:
+def test_a_setting_that_would_train_another_network_is_refused(stopped: Path, straight: TrainResult) -> None:
     with raises(SettingsError, "0.004", setting="lr", value=0.5):
         train(resume=str(stopped), lr=0.5)
     with raises(SettingsError, setting="file", value="other.yaml"):
         train(resume=str(stopped), file="other.yaml")
     train(resume=str(stopped), epochs="3")  # the same again is no change
+    assert arrays_of(stopped) == arrays_of(straight.run.path)
 
 
 def test_changed_annotations_are_refused(stopped: Path, data: Path, tmp_path: Path) -> None:

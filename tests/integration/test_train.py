@@ -88,10 +88,11 @@ def test_thresholds_of_the_settings_are_those_that_are_scored_with(data: Path, t
     few = quick(data, tmp_path, epochs=1, max_detections=1, score_threshold=0.0005)
     _, record = load_weights(few.run.last)
     assert (record.thresholds.max_detections, record.thresholds.evaluation_score) == (1, 0.0005)
-    scored = evaluate_verb(weights=few.run.last, data=data, output=tmp_path / "eval", resamples=0)
+    quick_eval: dict[str, Any] = {"weights": few.run.last, "data": data, "resamples": 0, "sheet_images": 0}
+    scored = evaluate_verb(**quick_eval, output=tmp_path / "eval")
     assert len(scored.results) <= 3  # one a picture
     assert few.metrics["AP"] == scored.metrics.AP
-    more = evaluate_verb(weights=few.run.last, data=data, output=tmp_path / "more", resamples=0, max_detections=50)
+    more = evaluate_verb(**quick_eval, output=tmp_path / "more", max_detections=50)
     assert len(more.results) > len(scored.results)
 
 
@@ -100,8 +101,9 @@ def test_a_box_of_one_class_is_what_training_and_evaluation_score_with(data: Pat
     assert "multi-scale: 64, 96 pixels" in single.run.log.read_text()
     _, record = load_weights(single.run.last)
     assert not record.thresholds.multi_label
-    scored = evaluate_verb(weights=single.run.last, data=data, output=tmp_path / "eval", resamples=0)
-    both = evaluate_verb(weights=single.run.last, data=data, output=tmp_path / "both", resamples=0, multi_label=True)
+    quick_eval: dict[str, Any] = {"weights": single.run.last, "data": data, "resamples": 0, "sheet_images": 0}
+    scored = evaluate_verb(**quick_eval, output=tmp_path / "eval")
+    both = evaluate_verb(**quick_eval, output=tmp_path / "both", multi_label=True)
     assert single.metrics["AP"] == scored.metrics.AP
     assert 0 < len(scored.results) <= 3 * 60  # of each picture the boxes of (2 * 2 + 4 * 4) cells with 3 anchors
     assert len(scored.results) < len(both.results)
@@ -185,7 +187,8 @@ def test_at_learning_rate_0_a_network_of_any_dialect_detects_what_its_weights_de
     still = {"lr": 0, "lr_floor": 0, "freeze_bn": True, "epochs": 1, "width": None}
     run = quick(data, tmp_path / "runs", weights=tmp_path / "start", **still).run
     for number, weights in enumerate((run.last, tmp_path / "start")):
-        assert len(evaluate_verb(weights=weights, data=data, output=tmp_path / str(number), resamples=0).results) > 0
+        quick_eval: dict[str, Any] = {"weights": weights, "data": data, "resamples": 0, "sheet_images": 0}
+        assert len(evaluate_verb(**quick_eval, output=tmp_path / str(number)).results) > 0
     assert (tmp_path / "0" / "results.json").read_bytes() == (tmp_path / "1" / "results.json").read_bytes()
     kept = ("dialect", "channels", "anchors", "masks", "preprocessing")
     assert read_record(run.last).model_dump(include=set(kept)) == record.model_dump(include=set(kept))
@@ -285,7 +288,8 @@ def test_data_without_a_validation_split_are_divided_alike_in_every_command(with
     assert [sorted(path.name for path in one.image_paths) for one in checked.datasets if one.split == "val"] == [
         sorted(held_out)
     ]
-    scored = evaluate_verb(weights=result.run.path, data=without_val, output=tmp_path / "scores", resamples=0)
+    quick_eval: dict[str, Any] = {"data": without_val, "resamples": 0, "sheet_images": 0}
+    scored = evaluate_verb(weights=result.run.path, output=tmp_path / "scores", **quick_eval)
     assert set(scored.results.image_ids.tolist()) <= set(source.split("val").image_ids.tolist())
 
     record = load_weights(result.run.path)[1]
@@ -352,7 +356,7 @@ def test_the_loss_of_a_small_network_falls(data: Path, tmp_path: Path) -> None:
         "saturation": 1,
         "brightness": 1,
     }
-    result = quick(data, tmp_path, width=0.25, epochs=30, batch_size=6, lr=0.1, eval_every=0, save_every=30, **plain)
+    result = quick(data, tmp_path, width=0.125, epochs=20, batch_size=6, lr=0.1, eval_every=0, save_every=20, **plain)
     rows = result.run.metrics()
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
 

@@ -55,7 +55,8 @@ def test_the_floor_plan_has_one_sentence_for_every_module():
     plan = FLOOR_PLAN.read_text(encoding="utf-8")
     assert plan.count("\n- `") == len(files)
     for file in files:
-        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        start = file.read_text(encoding="utf-8").split('"""', 2)[:2]  # to parse all takes seconds
+        docstring = ast.get_docstring(ast.parse('"""'.join([*start, ""]))) or ""
         sentence, _, rest = docstring.partition("\n")
         assert sentence.endswith((".", "?")), f"{file}: its first line is no sentence"
         assert not rest.partition("\n")[0], f"{file}: its first sentence takes two lines"

@@ -21,7 +21,7 @@ import pytest
 # Of a run of a second: three epochs of three batches, of a network that Darknet's files can hold.
 SETTINGS = {"epochs": 3, "batch_size": 2, "image_size": 64, "width": 0.0625, "device": "cpu", "log_interval": 1}
 SETTINGS |= {"dialect": "darknet", "normalize": "unit"}
-PRELOADED = ["torch", "torch._dynamo", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
+PRELOADED = ["torch", "lookonce.workflows.train", "lookonce.evaluation.evaluate", "hotcoco"]
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"}
 KILLED = 9
 Act = Callable[[], None]

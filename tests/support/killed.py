@@ -10,6 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+# What the command would import late, in each of the forks.
+import onnxruntime  # noqa: F401
+
+import lookonce.cli.app
+import lookonce.prediction.outputs
+import lookonce.runtimes.onnx  # noqa: F401
 from lookonce.cli.main import main
 from lookonce.workflows import predict_parts
 

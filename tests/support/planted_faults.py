@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lookonce.data.synthetic import write_synthetic
+from lookonce.data.synthetic import SceneOptions, write_synthetic
 
 TRAIN, VAL = 40, 14
+SIDES = (224, 320)  # pixels: drawing an image takes as long as checking it
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,8 @@ FAULTS: tuple[Plant, ...] = (
 @pytest.fixture(scope="session")
 def clean_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthetic images with nothing wrong; for reading, and to be copied."""
-    return write_synthetic(tmp_path_factory.mktemp("clean") / "data", train=TRAIN, val=VAL)
+    options = SceneOptions(sides=SIDES)
+    return write_synthetic(tmp_path_factory.mktemp("clean") / "data", train=TRAIN, val=VAL, options=options)
 
 
 def plant_faults(folder: Path, *, seed: int = 0) -> list[Fault]:

@@ -6,13 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
-from lookonce.model.yolov3_tiny import initialise
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
-from lookonce.weights.convolutions import model_from_record
-from lookonce.weights.darknet import to_darknet
 from lookonce.weights.foreign import COCO_NAMES
 from lookonce.weights.published import PUBLISHED, Content
 
@@ -21,6 +17,13 @@ MIRROR = Path("mirror.weights")  # the only source, in the test's folder
 
 @cache  # once a process: it is the whole network, and its tests are a dozen
 def weights_file() -> tuple[bytes, Content]:
+    # Here, so that the process that only hands tests out imports no PyTorch before it starts the others.
+    import torch
+
+    from lookonce.model.yolov3_tiny import initialise
+    from lookonce.weights.convolutions import model_from_record
+    from lookonce.weights.darknet import to_darknet
+
     record = ModelRecord(dialect=DIALECTS["darknet"], class_names=COCO_NAMES, category_ids=tuple(range(1, 81)))
     model = model_from_record(record)
     initialise(model, torch.Generator().manual_seed(0))

@@ -77,46 +77,50 @@ def resumed(trainer: Trainer) -> TrainResult:
     return trainer.run()
 
 
-@pytest.fixture
-def other_run(tmp_path: Path) -> RunFolder:
-    folder = RunFolder(tmp_path / "runs" / "squares-2")
-    folder.path.mkdir(parents=True)
+def run_beside(run: RunFolder, name: str) -> RunFolder:
+    folder = RunFolder(run.path.with_name(name))
+    folder.path.mkdir()
     return folder
 
 
+@pytest.fixture
+def other_run(run: RunFolder) -> RunFolder:
+    return run_beside(run, "squares-2")
+
+
 @pytest.mark.parametrize(
-    ("stop_at", "learner"),
+    ("stops", "learner"),
     [
-        ((0, 0), {}),
-        ((0, 2), {}),  # the last batch of an epoch: evaluated first, then stopped
-        ((1, 1), {}),
-        ((2, 2), {}),  # the very last batch: nothing is left to stop
-        ((1, 0), {"ema_decay": 0.0, "name": "adamw", "lr": 0.001}),
-        ((1, 0), {"accumulate": 2}),  # in the middle of an update
+        # (0, 2) is the last batch of an epoch: evaluated first, then stopped; (2, 2) the very last: nothing is left.
+        ([(0, 0), (0, 2), (1, 1), (2, 2)], {}),
+        ([(1, 0)], {"ema_decay": 0.0, "name": "adamw", "lr": 0.001}),
+        ([(1, 0)], {"accumulate": 2}),  # in the middle of an update
     ],
 )
 def test_a_stopped_and_resumed_run_ends_with_the_bits_of_a_straight_one(
-    make_trainer: Any, run: RunFolder, other_run: RunFolder, stop_at: tuple[int, int], learner: dict[str, Any]
+    make_trainer: Any, other_run: RunFolder, stops: list[tuple[int, int]], learner: dict[str, Any]
 ) -> None:
     straight = make_trainer(run=other_run, evaluate=Score(0.1, 0.3, 0.2), learner=learner).run()
+    for stop_at in stops:
 
-    def stop(epoch: int, batch: int) -> None:
-        if (epoch, batch) == stop_at:
-            signal.raise_signal(signal.SIGTERM)
+        def stop(epoch: int, batch: int, stop_at: tuple[int, int] = stop_at) -> None:
+            if (epoch, batch) == stop_at:
+                signal.raise_signal(signal.SIGTERM)
 
-    scores = Score(0.1, 0.3, 0.2)
-    stopped = make_trainer(before=stop, evaluate=scores, learner=learner).run()
-    finished = resumed(make_trainer(evaluate=scores, learner=learner))
-    assert (stopped.stopped, stopped.exit_code) == (True, 75)
-    assert (finished.stopped, finished.exit_code) == (False, 0)
-    assert arrays_of(run) == arrays_of(other_run)
-    assert sha256(run.best / "model.safetensors") == sha256(other_run.best / "model.safetensors")
+        run, scores = run_beside(other_run, f"stopped at {stop_at}"), Score(0.1, 0.3, 0.2)
+        stopped = make_trainer(run=run, before=stop, evaluate=scores, learner=learner).run()
+        finished = resumed(make_trainer(run=run, evaluate=scores, learner=learner))
+        assert (stopped.stopped, stopped.exit_code) == (True, 75), stop_at
+        assert (finished.stopped, finished.exit_code) == (False, 0), stop_at
+        assert arrays_of(run) == arrays_of(other_run), stop_at
+        assert sha256(run.best / "model.safetensors") == sha256(other_run.best / "model.safetensors"), stop_at
+        assert rows_of(run) == rows_of(other_run), stop_at
+        assert straight.metrics["AP"] == finished.metrics["AP"] == 0.2
+
+
+def rows_of(run: RunFolder) -> list[dict[str, Any]]:
     timings = {"seconds", "images_per_second", "waiting_share", "memory_mb"}
-    ours, theirs = (
-        [{k: v for k, v in row.items() if k not in timings} for row in r.metrics()] for r in (run, other_run)
-    )
-    assert ours == theirs
-    assert straight.metrics["AP"] == finished.metrics["AP"] == 0.2
+    return [{name: value for name, value in row.items() if name not in timings} for row in run.metrics()]
 
 
 def test_a_stop_during_evaluation_leaves_it_to_the_resume(

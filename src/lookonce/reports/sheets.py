@@ -109,7 +109,7 @@ def write_masks(
     for place, canvas in enumerate(canvases[:MASK_IMAGES]):
         for name, of_mask in found.items():
             shown = of_mask[place].select(of_mask[place].scores > record.thresholds.score)
-            cells.append(_headed(_drawn(canvas, shown, record.class_names, side=MASK_SIDE), name))
+            cells.append(_headed(_drawn(canvas, shown, record.class_names, side=MASK_SIDE), name, "", MASK_SIDE))
     write_file(file, encode(arranged(cells, columns=len(found), cell_width=cells[0].shape[1]), file.suffix))
 
 

@@ -335,13 +335,14 @@ def reproducible(device: torch.device, *, deterministic: bool = False) -> Iterat
         return
     if device.type == "cuda":  # cuBLAS reads it when it starts; the values are those of its documentation
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True, warn_only=not is_cpu)
+    # use_deterministic_algorithms does the same, and imports PyTorch's compiler, which takes seconds.
+    torch.set_deterministic_debug_mode("error" if is_cpu else "warn")
     # It fills every new tensor so that reads of uninitialised memory are reproducible; nothing here reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_deterministic_debug_mode(before)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """The optimizer: parameter groups with and without weight decay, and its state in a checkpoint."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Literal
 
@@ -26,6 +27,7 @@ def make_optimizer(
     weight_decay applies to convolution weights only; biases and BatchNorm's scale and shift are excluded, since
     limiting them does not limit the network's capacity.
     """
+    leave_out_compiler()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
@@ -41,14 +43,27 @@ def make_optimizer(
     return optimizer
 
 
+def leave_out_compiler() -> None:
+    """Keeps PyTorch's optimizers from importing its compiler, which nothing here uses.
+
+    Before their first call they import torch._dynamo to exclude themselves from compilation: 2 s of processor time and
+    900 modules at the start of each process that trains. They keep the excluded method in `__dynamo_disable`
+    (torch/_compile.py); `step` imports it in a wrapper, which `step_unless` leaves out.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        excluded = getattr(method, "__wrapped__", None)
+        if excluded is not None:
+            setattr(excluded, "__dynamo_disable", excluded)
+
+
 def step_unless(optimizer: torch.optim.Optimizer, left_out: Tensor) -> None:
     """One step. left_out: () float32 on the device, other than 0 to change nothing."""
-    if not optimizer.defaults["fused"]:
-        if not left_out.item():
-            optimizer.step()
+    if optimizer.defaults["fused"]:
+        optimizer.found_inf = left_out  # type: ignore[attr-defined]
+    elif left_out.item():
         return
-    optimizer.found_inf = left_out  # type: ignore[attr-defined]
-    optimizer.step()
+    with torch.no_grad():
+        inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -271,7 +271,7 @@ def test_roboflows_root_is_no_class(
 
 def test_masks_and_class_lists_are_read_in_linear_time(tmp_path: Path) -> None:
     """Was quadratic: 8,000 masks took 8.8 s, and each name was counted in the whole list."""
-    many = 20_000
+    many = 8_000
     box = {"segmentation": {"counts": [5, 5], "size": [50, 100]}, "image_id": 1, "bbox": [1, 2, 3, 4]}
     content = {
         "images": [{"id": 1, "file_name": "1.png", "width": 100, "height": 50}],
@@ -281,7 +281,7 @@ def test_masks_and_class_lists_are_read_in_linear_time(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
     started = time.process_time()
     assert len(read(tmp_path / "a.json").labels) == many
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("order", [("images", "annotations"), ("annotations", "images")])
