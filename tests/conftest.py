@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from lookonce.cores import usable_processors
 
-pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started", "traced"]  # of tests/support
+pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
