@@ -9,8 +9,8 @@ from raised import raises
 import lookonce
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
+from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.onnx import at_opset
-from lookonce.exporters.wrapper import fold_batchnorm
 from lookonce.model.normalise import to_network_input
 from lookonce.runtimes.onnx import OnnxRuntime, open_session, threshold_inputs
 

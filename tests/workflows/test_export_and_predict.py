@@ -30,7 +30,7 @@ from lookonce.workflows.predict import predict
 
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "onnx", "onnxscript"):
+for name in ("torch", "onnx"):
     sys.modules[name] = None
 from lookonce.cli.main import main
 sys.exit(main(sys.argv[1:]))

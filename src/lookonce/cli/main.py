@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does 
 
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
-EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train"}
+EXTRAS = {"torch": "train", "onnx": "train"}
 EXTRAS |= {"google": "mindspore", "huggingface_hub": "hub"}
 MODES = ("--quiet", "--json", "--traceback")
 COMPLETIONS = ("--install-completion", "--show-completion")

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.plan import ExportPlan
-from lookonce.exporters.wrapper import fold_batchnorm
 from lookonce.model.layers import INPUT, Step, steps_of
 from lookonce.runtimes.exported import DECODED_OUTPUTS, INNER_NAMES, raw_names
 from lookonce.settings.dialects import Dialect
@@ -55,12 +55,12 @@ def network_model(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> on
     graph.constants += [numpy_helper.from_array(value, name) for name, value in folded.items()]
     height, width = ("height", "width") if plan.dynamic_size else record.image_size
     batch = plan.batch or "batch"
-    kind, shape, pixels = TensorProto.FLOAT, (batch, 3, height, width), INPUT
     if plan.preprocess:
-        kind, shape = TensorProto.UINT8, (batch, height, width, 3)
-        pixels = _add_preprocessing(graph, record.preprocessing)
+        images = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, (batch, height, width, 3))
+    else:
+        images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, (batch, 3, height, width))
+    _add_network(graph, _add_preprocessing(graph, record.preprocessing) if plan.preprocess else INPUT, record)
     outputs = raw_names(record)
-    _add_network(graph, pixels, record)
     if plan.outputs != "raw":
         outputs = DECODED_OUTPUTS if plan.outputs == "decoded" else tuple(INNER_NAMES.values())
         _add_decoding(graph, outputs, record, dynamic_size=plan.dynamic_size)
@@ -68,7 +68,7 @@ def network_model(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> on
         helper.make_graph(
             graph.nodes,
             "yolov3_tiny",
-            [helper.make_tensor_value_info(INPUT, kind, shape)],
+            [images],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
             graph.constants,
         ),
