@@ -58,17 +58,26 @@ class PyTorchRuntime:
         """See runtimes.base.Runtime.detect."""
         return self.begin(canvases, **options)()
 
-    def begin(
+    def begin(self, canvases: NDArray[np.uint8], **options: Any) -> Callable[[], list[Detections]]:
+        """See runtimes.detector.Begins."""
+        # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
+        # an image would depend on the rest of the batch; and larger batches are not faster there.
+        step = max(len(canvases), 1) if self.selects_on_device else 1
+        raws = [self.raw_heads(canvases[start : start + step]) for start in range(0, len(canvases), step)]
+        return lambda: [one for batch in raws for one in self.select(batch, **options)]
+
+    @torch.inference_mode()
+    def select(
         self,
-        canvases: NDArray[np.uint8],
+        raws: Sequence[Tensor],
         *,
         score_threshold: float,
         iou_threshold: float,
         max_detections: int,
         multi_label: bool | None = None,
         agnostic: bool | None = None,
-    ) -> Callable[[], list[Detections]]:
-        """See runtimes.detector.Begins."""
+    ) -> list[Detections]:
+        """Raw maps of a batch -> detections of each image; on a CPU the batch is one image."""
         own = self.record.thresholds
         selection: dict[str, Any] = {
             "score_threshold": score_threshold,
@@ -77,21 +86,12 @@ class PyTorchRuntime:
             "multi_label": own.multi_label if multi_label is None else multi_label,
             "agnostic": own.agnostic if agnostic is None else agnostic,
         }
-        # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
-        # an image would depend on the rest of the batch; and larger batches are not faster there.
-        step = max(len(canvases), 1) if self.selects_on_device else 1
-        raws = [self.raw_heads(canvases[start : start + step]) for start in range(0, len(canvases), step)]
-        return lambda: [one for batch in raws for one in self._select(batch, selection)]
-
-    @torch.inference_mode()
-    def _select(self, raws: Sequence[Tensor], selection: dict[str, Any]) -> list[Detections]:
-        """Raw maps of a batch -> detections of each image; on a CPU the batch is one image."""
         boxes_xyxy, scores, image_index = decode_candidates(
             raws,
             self._anchors,
             self.record.strides,
             self.record.dialect,
-            score_threshold=selection["score_threshold"],
+            score_threshold=score_threshold,
         )
         if self.selects_on_device:
             return select_batch(boxes_xyxy, scores, image_index, batch_size=len(raws[0]), **selection)
