@@ -1,4 +1,4 @@
-"""URLs of sources. A user name and password are sent as basic authentication; shown.py masks them in all that is shown."""
+"""URLs of sources. User name and password are sent as basic authentication; shown.py masks them."""
 
 from __future__ import annotations
 
