@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from lookonce.cores import usable_processors
 
-pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started", "traced"]  # of tests/support
+pytest_plugins = ["planted_faults", "published_coco", "s3_server", "started"]  # of tests/support
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ONE_RANK = PROJECT_ROOT / "tests" / "one_rank.py"
@@ -79,16 +79,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests whose ranks are forks of this process come first, and last among them those whose `weights` are exported:
-    once torch.export has run, autograd has threads, and then it refuses to work in a fork. Then the longest rooms, so
-    that no process is left with them at the end.
+    """Tests whose ranks are forks of this process come first: once torch.export has run, autograd has threads, and then
+    it refuses to work in a fork. Then the longest rooms, so that no process is left with them at the end.
 
     Files are handed out to the processes in the order of their first test here."""
 
-    def order(item: pytest.Item) -> tuple[bool, bool, int]:
-        names, room = getattr(item, "fixturenames", ()), item.path.parent.name
+    def order(item: pytest.Item) -> tuple[bool, int]:
+        room = item.path.parent.name
         place = LONGEST.index(room) if room in LONGEST else len(LONGEST)
-        return "in_ranks" not in names, "in_ranks" in names and "weights" in names, place
+        return "in_ranks" not in getattr(item, "fixturenames", ()), place
 
     items.sort(key=order)
 

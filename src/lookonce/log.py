@@ -65,6 +65,13 @@ def console() -> "Console":
     return Console(stderr=True, soft_wrap=True)
 
 
+def is_terminal() -> bool:
+    """Whether stderr is a terminal, as Rich sees it: importing it takes 0.06 s, which a redirected stream does not
+    need. Rich also takes a stream for a terminal if one of these variables says so."""
+    can_be = sys.stderr.isatty() or any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
+    return can_be and console().is_terminal
+
+
 class FileFormatter(logging.Formatter):
     """Lines of a log file: nothing in a name acts on the terminal that shows the file."""
 
@@ -94,7 +101,7 @@ class ConsoleHandler(logging.Handler):
         self.has_shown = True
         if self.shows_table and getattr(record, "in_table", False):
             return
-        if not console().is_terminal:
+        if not is_terminal():
             # In one write: a launcher and its processes may share the file. Rich would print an emoji for `:WARNING:`.
             sys.stderr.write(f"{shown_lines(command_here(self._file_formatter.format(record)))}\n")
             return
@@ -157,7 +164,7 @@ def silenced(silent: bool) -> Iterator[None]:
 @contextmanager
 def live_table(table: "RenderableType") -> Iterator[bool]:
     """Inside the block a terminal shows the table and refreshes it; yields whether stderr is a terminal."""
-    if not console().is_terminal or is_quiet():
+    if not is_terminal() or is_quiet():
         yield False
         return
     from rich.live import Live
@@ -188,7 +195,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
 
     Draws a bar on a terminal. Elsewhere (a file, a CI log) it logs one line per minute, since a bar would fill the log.
     """
-    if not console().is_terminal or get_logger().disabled or is_quiet():
+    if not is_terminal() or get_logger().disabled or is_quiet():
         yield _line_per_minute(title, total)
         return
     from rich.markup import escape

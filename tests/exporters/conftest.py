@@ -68,7 +68,7 @@ def narrow_network() -> tuple[YoloV3Tiny, ModelRecord]:
 
 
 @pytest.fixture(scope="session")
-def make_pair(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
+def make_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
     def make(
         num_classes: int = 3,
         dialect: str = "darknet",
@@ -114,7 +114,7 @@ FILES: dict[str, dict[str, Any]] = {
         "outputs": "decoded",
         "preprocess": False,
         "batch": 2,
-        "dynamic_size": True,  # as the file of OpenVINO below, so that both are made of one trace
+        "dynamic_size": True,
     },
     "onnx, packed": {"outputs": "packed"},
     "onnx, padded, a box of one class": {"num_classes": 30, "multi_label": False, "outputs": "padded"},

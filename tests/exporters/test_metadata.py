@@ -46,7 +46,7 @@ def test_a_file_says_who_wrote_it():
 
 def test_a_real_file_carries_it(detections_file):
     assert detections_file.exported.record.class_names == detections_file.record.class_names
-    assert set(detections_file.exported.record.versions) == {"lookonce", "torch", "onnxscript"}
+    assert set(detections_file.exported.record.versions) == {"lookonce", "onnx"}
 
 
 def test_a_graph_of_detections_with_another_record_is_refused(detections_file, tmp_path):

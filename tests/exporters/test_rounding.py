@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.exporters.base import noise, textured_canvases
+from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.rounding import Fitted, _followers, _rounded, fit_int8
-from lookonce.exporters.wrapper import fold_batchnorm
 from lookonce.model.normalise import to_network_input
 
 LARGEST = 7  # four bits, so that rounding is far from exact

@@ -28,7 +28,7 @@ SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-TRAIN_EXTRA = ("torch", "torchvision", "onnx", "onnxscript")
+TRAIN_EXTRA = ("torch", "torchvision", "onnx")
 # Verbs whose modules import PyTorch at once; the others import it within functions, for checkpoints. Import Linter's
 # `forbidden` does not tell the two apart, so imports are followed here.
 VERBS_WITH_TORCH = {"train", "verify"}

@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint, best, and net.onnx made of it."""
     folder = tmp_path_factory.mktemp("weights")
     save_untrained(folder / "best", CLASS_NAMES[:2], (1, 2))

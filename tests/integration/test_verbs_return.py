@@ -15,7 +15,7 @@ from lookonce.layout import Layout
 
 
 @pytest.fixture(scope="module")
-def folder(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two images with a box each and their annotations; a run folder with untrained weights."""
     root = tmp_path_factory.mktemp("verbs")
     noise = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)

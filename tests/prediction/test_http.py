@@ -13,8 +13,9 @@ from raised import raises
 from lookonce.data.images import read_image
 from lookonce.errors import DataError
 from lookonce.prediction import http
-from lookonce.prediction.http import is_url, open_url, without_password
+from lookonce.prediction.http import open_url
 from lookonce.prediction.sources import find_media
+from lookonce.remote.urls import is_url, without_password
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 JPEG = cv2.imencode(".jpg", IMAGE)[1].tobytes()

@@ -11,7 +11,7 @@ from lookonce.workflows.export import export
 
 
 @pytest.fixture(scope="session")
-def model(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """net.onnx beside its checkpoint `net`."""
     folder = tmp_path_factory.mktemp("model")
     save_untrained(folder / "net", ("cup", "fork & <b>"), (1, 2))

@@ -30,7 +30,7 @@ from lookonce.workflows.predict import predict
 
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "onnx", "onnxscript"):
+for name in ("torch", "onnx"):
     sys.modules[name] = None
 from lookonce.cli.main import main
 sys.exit(main(sys.argv[1:]))
@@ -49,7 +49,7 @@ def save(path: Path, image: np.ndarray) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run_folder(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network was not trained: it finds something in every texture."""
     folder = tmp_path_factory.mktemp("runs") / "blätter-1"
     save_untrained(folder / "checkpoints" / "best", ("Blatt", "叶子"), (7, 3))

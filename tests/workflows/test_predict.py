@@ -36,7 +36,7 @@ av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
 
 @pytest.fixture(scope="module")
-def weights(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network of two classes that finds something in every texture, exported."""
     folder = tmp_path_factory.mktemp("weights")
     save_untrained(folder / "best", ("cat", "dog"), (1, 2))

@@ -27,7 +27,7 @@ ROWS = 9
 
 
 @pytest.fixture(scope="module")
-def weights(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained network of two classes that finds something in every texture, exported."""
     folder = tmp_path_factory.mktemp("weights")
     save_untrained(folder / "best", ("cat", "dog"), (1, 2))

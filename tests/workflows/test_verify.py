@@ -44,7 +44,7 @@ def network(seed: int) -> tuple[YoloV3Tiny, ModelRecord]:
 
 
 @pytest.fixture(scope="module")
-def run(traced_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run-1"
     model, record = network(0)
     save_checkpoint(folder / "checkpoints" / "best", state=model.state_dict(), record=record)

@@ -27,7 +27,7 @@ from lookonce.errors import (
     shortened,
 )
 from lookonce.exit_codes import ExitCode
-from lookonce.layout import Layout
+from lookonce.layout import PLAIN
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
 from lookonce.settings.names import suggestion
 from lookonce.shown import shown_lines, without_secrets
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does 
 
 HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
-EXTRAS = {"torch": "train", "onnx": "train", "onnxscript": "train", "huggingface_hub": "hub"}
+EXTRAS = {"torch": "train", "onnx": "train", "huggingface_hub": "hub"}
 MODES = ("--quiet", "--json", "--traceback")
 COMPLETIONS = ("--install-completion", "--show-completion")
 FLAGS = ("--help", "--version", *MODES, *COMPLETIONS)
@@ -169,7 +169,8 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
         with nullcontext() if is_help else line_if_slow(name), redirect_stdout(sys.stderr if json else sys.stdout):
             app, function = app_of(name, verb)
             normalised = options_of(function, name).normalised(_typed(token) for token in tokens)
-            result = app(normalised, console=_console(), exit_on_error=False, print_error=False)
+            console = _console() if is_help else None
+            result = app(normalised, console=console, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise _in_our_words(error, name) from error
     except ModuleNotFoundError as error:
@@ -208,10 +209,13 @@ def _in_our_words(error: "CycloptsError", verb: str) -> SettingsError:
 def _show(verb: Verb, result: Any, json: bool) -> None:
     """Print a result; only the main rank does."""
     if not json:
-        from rich.console import Console
+        layout = PLAIN
+        if verb.takes_layout:
+            from rich.console import Console
 
-        console = Console()
-        for line in verb.lines(result, Layout(width=console.width, is_terminal=console.is_terminal)):
+            console = Console()
+            layout = Layout(width=console.width, is_terminal=console.is_terminal)
+        for line in verb.lines(result, layout):
             print(shown_lines(line if verb.is_file else command_here(line)))
     elif getattr(result, "is_main", True):
         print(without_secrets(as_json(result)))

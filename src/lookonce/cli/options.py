@@ -262,7 +262,7 @@ def command_of(
             taken = {known.name for known in parameters}
             parameters += [added for added in setting_parameters() if added.name not in taken]
         elif parameter.name in OF_RANKS:
-            of_ranks.append(next(known for known in setting_parameters() if known.name == parameter.name))
+            of_ranks.append(setting_parameter(parameter.name))
         elif parameter.name != ON_PROGRESS:
             name = renames.get(parameter.name, parameter.name)
             of_group = {"group": group("machine")} if name in ON_MACHINE else {}
@@ -319,12 +319,8 @@ def _indent(line: str) -> int:
 @cache
 def setting_parameters() -> tuple[inspect.Parameter, ...]:
     """Keyword-only parameters for all settings; default None, which means not typed."""
-    groups = {key: group(key) for key in GROUPS}
-    shown = [_parameter("file", str, groups["run"], "YAML file with settings; typed options override it.", "")]
-    shown += [
-        _parameter(name, bool if kinds_of(name) == {bool} else str, groups[group_of(name)], _help(name), _default(name))
-        for name in Settings.model_fields
-    ]
+    shown = [_parameter("file", str, group("run"), "YAML file with settings; typed options override it.", "")]
+    shown += [setting_parameter(name) for name in Settings.model_fields]
     old = [
         inspect.Parameter(
             alias.old,
@@ -338,6 +334,12 @@ def setting_parameters() -> tuple[inspect.Parameter, ...]:
     return (*shown, *old)
 
 
+def setting_parameter(name: str) -> inspect.Parameter:
+    kind = bool if kinds_of(name) == {bool} else str
+    return _parameter(name, kind, group(group_of(name)), _help(name), _default(name))
+
+
+@cache
 def group(key: str) -> Group:
     """A group of options in help, in the order of GROUPS."""
     return Group(GROUPS[key], sort_key=list(GROUPS).index(key) + 1, help="")

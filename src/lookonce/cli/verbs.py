@@ -37,13 +37,22 @@ class Verb:
         loaded: Callable[..., Any] = imported(self.target)
         return loaded
 
+    @property
+    def as_text(self) -> Callable[..., Iterable[str]]:
+        """Formats the result: `as_text` of the function's module."""
+        loaded: Callable[..., Iterable[str]] = imported(f"{self.target.partition(':')[0]}:as_text")
+        return loaded
+
+    @property
+    def takes_layout(self) -> bool:
+        """Whether the text has tables, which are fitted to the terminal."""
+        return "layout" in signature(self.as_text).parameters
+
     def lines(self, result: Any, layout: Layout) -> Iterable[str]:
-        """Lines to print after the function has returned, by `as_text` of its module; only the main rank prints."""
+        """Lines to print after the function has returned; only the main rank prints."""
         if not getattr(result, "is_main", True):
             return ()
-        as_text = imported(f"{self.target.partition(':')[0]}:as_text")
-        lines: Iterable[str] = as_text(result, layout) if "layout" in signature(as_text).parameters else as_text(result)
-        return lines
+        return self.as_text(result, layout) if self.takes_layout else self.as_text(result)
 
 
 NO_DEFAULT = {"show_default": False}

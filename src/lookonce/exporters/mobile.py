@@ -6,6 +6,7 @@ Apple systems only.
 """
 
 import json
+import warnings
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from torch import nn
 from lookonce.errors import SettingsError
 from lookonce.exporters.metadata import describe
 from lookonce.exporters.plan import ExportPlan
-from lookonce.exporters.torch_programs import Program
-from lookonce.exporters.wrapper import example_input, quiet_exporter
+from lookonce.exporters.torch_programs import Program, example_input
 from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
@@ -28,7 +28,7 @@ def write_executorch(model: nn.Module, record: ModelRecord, plan: ExportPlan, pa
     xnnpack = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     exir = import_module("executorch.exir")
     program, example = _fixed(model, record, plan)
-    with quiet_exporter(), torch.no_grad():
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
         exported = torch.export.export(program, (example,))
         lowered = exir.to_edge_transform_and_lower(exported, partitioner=[xnnpack.XnnpackPartitioner()])
         path.write_bytes(lowered.to_executorch().buffer)
@@ -39,7 +39,7 @@ def write_tflite(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
     """Writes PATH.tflite, and the record in PATH.json beside it."""
     litert_torch = import_module("litert_torch")
     program, example = _fixed(model, record, plan)
-    with quiet_exporter(), torch.no_grad():
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
         litert_torch.convert(program, (example,)).export(str(path))
     _describe_beside(program, record, plan, path)
 
@@ -52,7 +52,7 @@ def write_coreml(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
             "preprocess: true; expected false, Core ML has no uint8 input; add --no-preprocess", setting="preprocess"
         )
     program, example = _fixed(model, record, plan)
-    with quiet_exporter(), torch.no_grad():
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
         traced = torch.jit.trace(program, (example,), check_trace=False)  # type: ignore[no-untyped-call]
         package = coremltools.convert(
             traced,

@@ -1,6 +1,7 @@
 """Export to ncnn: a folder with the network, written by ncnn's converter pnnx, and the record."""
 
 import subprocess
+import warnings
 from pathlib import Path
 
 import pnnx
@@ -8,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.metadata import describe
 from lookonce.exporters.plan import ExportPlan
-from lookonce.exporters.wrapper import fold_batchnorm, quiet_exporter
 from lookonce.runtimes.exported import Interface, raw_names
 from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.runtimes.ncnn import INTERFACE_FILE, RECORD_FILE, WEIGHTS_FILE
@@ -67,7 +68,7 @@ def scale_and_shift(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
 def convert(network: nn.Module, record: ModelRecord, plan: ExportPlan, folder: Path) -> tuple[str, bytes]:
     """The text of the .param file and the bytes of the .bin file."""
     height, width = record.image_size
-    with quiet_exporter(), torch.no_grad():
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             network, (torch.zeros((1, 3, height, width)),), check_trace=False
         )

@@ -1,46 +1,28 @@
 """Export to ONNX: preprocessing, network, decoding and non-maximum suppression in one graph.
 
-PyTorch's exporter writes the network with its preprocessing and decoding; the selection of detections is added to that
-graph as ONNX text (DETECTIONS_GRAPH), because its operators have no counterpart in PyTorch.
+onnx_graph.py writes the network with its preprocessing and decoding; the selection of detections is added to that graph
+as ONNX text (DETECTIONS_GRAPH).
 """
 
-import ast
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx.compose
 import onnx.parser
 import onnx.version_converter
-import onnxscript
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import lookonce
 from lookonce.errors import SettingsError
 from lookonce.exporters.metadata import describe, embed, read_record
+from lookonce.exporters.onnx_graph import IR_VERSION, OPSET, network_model
 from lookonce.exporters.plan import ExportPlan
 from lookonce.exporters.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
 from lookonce.exporters.rounding import fit_int8
-from lookonce.exporters.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
-from lookonce.runtimes.exported import (
-    DECODED_OUTPUTS,
-    DETECTION_OUTPUTS,
-    INNER_NAMES,
-    PACKED_OUTPUTS,
-    PADDED_OUTPUTS,
-    THRESHOLDS,
-    raw_names,
-)
+from lookonce.runtimes.exported import THRESHOLDS
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
-
-OPSET = 18  # PyTorch 2.11 to 2.15 write it without conversion, and it has every operator below
-IR_VERSION = 10  # ONNX Runtime 1.18 and later read it
-SCOPES_KEY = "pkg.torch.onnx.name_scopes"  # metadata of the exporter's nodes: modules from the outermost, as a list
 
 # The same selection as model/nms.py. B images, N boxes, C classes; K = the 2,000 highest-scoring pairs of box and class
 # (or all, if fewer); D detections. TopK sorts pairs, equal scores by index, and detections keep this order.
@@ -200,18 +182,15 @@ def halve_weights(proto: onnx.ModelProto) -> None:
 
 def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
     """The graph with its record, in float32; one that outputs detections has its thresholds as optional inputs."""
-    proto = _trace(ExportWrapper(model, record, plan), record, plan)
+    proto = network_model(model, record, plan)
     if plan.outputs in ("detections", "padded"):
-        proto = _append_selection(proto, record, padded=plan.outputs == "padded")
+        _append_selection(proto, record, padded=plan.outputs == "padded")
     elif plan.outputs == "packed":
-        proto = _append(proto, PACKED_GRAPH, PACKED_OUTPUTS)
-    elif plan.outputs == "decoded":
-        _keep_outputs(proto, DECODED_OUTPUTS)
+        _append(proto, PACKED_GRAPH)
     if plan.opset not in (0, OPSET):
         proto = at_opset(proto, plan.opset)
-    embed(proto, describe(record, plan, torch=torch.__version__, onnxscript=onnxscript.__version__))
-    onnx.checker.check_model(proto)
-    return proto
+    embed(proto, describe(record, plan, onnx=onnx.__version__))
+    return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
 
 
 def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -224,45 +203,6 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         ) from error
 
 
-def _trace(network: ExportWrapper, record: ModelRecord, plan: ExportPlan) -> onnx.ModelProto:
-    inner = tuple(INNER_NAMES.values())
-    decoded = {"decoded": DECODED_OUTPUTS, "raw": ()}.get(plan.outputs, inner)
-    with quiet_exporter():
-        program = torch.onnx.export(
-            network,
-            (example_input(record, plan),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=[*raw_names(record), *decoded],
-            dynamic_shapes=(dynamic_dimensions(plan),),
-            verbose=False,
-        )
-    assert program is not None  # dynamo=True returns a program
-    proto = program.model_proto  # which is made anew each time that it is asked for
-    _name_nodes(proto)
-    # Without the exporter's metadata of every node: stack traces with paths of this machine.
-    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.output, *proto.graph.input):
-        del part.metadata_props[:]
-    return proto
-
-
-def _name_nodes(proto: onnx.ModelProto) -> None:
-    """Names nodes after their module and operator: backbone.conv0.Conv, neck.Concat, decode.Slice, decode.Slice_2."""
-    counts: Counter[str] = Counter()
-    part = "preprocess"
-    for node in proto.graph.node:
-        scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES_KEY), "[]")
-        modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope]  # the last is the node itself
-        if modules:
-            part = "decode"  # of the nodes after the network
-        module = modules[-1].removesuffix(".conv").removeprefix("model.") if modules else part
-        module = "neck" if module == "model" else module
-        name = f"{module}.{node.op_type}"
-        counts[name] += 1
-        node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
-
-
 def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool = False) -> str:
     """Decoded boxes and scores -> detections, as ONNX text."""
     result, rows, constants = PADDED if padded else LISTED
@@ -273,44 +213,27 @@ def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool =
     return graph.replace("CANDIDATES", BEST_CLASS)
 
 
-def _append_selection(proto: onnx.ModelProto, record: ModelRecord, *, padded: bool) -> onnx.ModelProto:
+def _append_selection(proto: onnx.ModelProto, record: ModelRecord, *, padded: bool) -> None:
     """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
     known = record.thresholds
-    text = selection_graph(multi_label=known.multi_label, agnostic=known.agnostic, padded=padded)
-    joined = _append(proto, text, PADDED_OUTPUTS if padded else DETECTION_OUTPUTS)
-    joined.graph.initializer.extend(
-        [
-            helper.make_tensor(name, kind, (), [value])
-            for name, kind, value in zip(
-                THRESHOLDS,
-                (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT64),
-                (known.score, known.iou, known.max_detections),
-                strict=True,
-            )
-        ]
-    )
-    return joined
+    _append(proto, selection_graph(multi_label=known.multi_label, agnostic=known.agnostic, padded=padded))
+    values = np.float32(known.score), np.float32(known.iou), np.int64(known.max_detections)
+    for name, value in zip(THRESHOLDS, values, strict=True):
+        tensor = numpy_helper.from_array(np.asarray(value), name)
+        proto.graph.initializer.append(tensor)
+        proto.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, ()))
 
 
-def _append(proto: onnx.ModelProto, text: str, outputs: Sequence[str]) -> onnx.ModelProto:
-    """Appends a graph, as ONNX text, that takes decoded boxes and scores; keeps its outputs only."""
-    appended = onnx.parser.parse_model(text)
-    for node in appended.graph.node:
-        node.name = f"{appended.graph.name}.{node.output[0]}"
-    proto.ir_version = appended.ir_version
-    joined = onnx.compose.merge_models(
-        proto, appended, io_map=[(name, name) for name in INNER_NAMES.values()], prefix2="", outputs=None
-    )
-    del joined.opset_import[1:]  # both parts have the same one
-    _keep_outputs(joined, outputs)
-    return joined
-
-
-def _keep_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Keeps only these outputs, in this order; the others become internal values of the graph."""
-    outputs = {output.name: output for output in proto.graph.output}
+def _append(proto: onnx.ModelProto, text: str) -> None:
+    """Appends a graph, as ONNX text, that takes decoded boxes and scores; its outputs take their place."""
+    appended = onnx.parser.parse_model(text).graph
+    for node in appended.node:
+        node.name = f"{appended.name}.{node.output[0]}"
+    proto.graph.node.extend(appended.node)
+    proto.graph.initializer.extend(appended.initializer)
+    proto.graph.value_info.extend(proto.graph.output)
     del proto.graph.output[:]
-    proto.graph.output.extend(outputs[name] for name in names)
+    proto.graph.output.extend(appended.output)
 
 
 def suffix_outputs(path: Path, suffix: str) -> None:

@@ -15,7 +15,7 @@ class ExportPlan:
     """outputs: detections after NMS; decoded boxes and scores; raw heads; packed: decoded boxes and scores as one
     array; padded: detections after NMS, the same number of rows for each image. batch: images per call, 0 for any
     number. dynamic_size: height and width may be any multiple of 32. preprocess: the file takes uint8 pixels instead of
-    normalised values. opset: of ONNX's operators, 0 for the one that PyTorch writes. precision: fp16 stores weights in
+    normalised values. opset: of ONNX's operators, 0 for 18. precision: fp16 stores weights in
     16 bits; int8 also computes in 8 bits, with ranges measured on `calibration`, network inputs (B, H, W, 3) uint8 RGB.
     """
 

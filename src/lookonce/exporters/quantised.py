@@ -144,7 +144,7 @@ def _overrides(
     nodes: list[onnx.NodeProto], output_ranges: dict[str, tuple[float, float]]
 ) -> dict[str, list[dict[str, NDArray[np.float32]]]]:
     """Output of each convolution of an activation -> its range, as ONNX Runtime's quantiser takes it."""
-    by_weight = {f"model.{module}.weight": np.array(bounds, np.float32) for module, bounds in output_ranges.items()}
+    by_weight = {f"{module}.weight": np.array(bounds, np.float32) for module, bounds in output_ranges.items()}
     return {
         node.output[0]: [dict(zip(("rmin", "rmax"), by_weight[node.input[1]], strict=True))]
         for node in nodes

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lookonce.exporters.wrapper import fold_batchnorm
+from lookonce.exporters.folding import fold_batchnorm
 from lookonce.model.backbone import ConvBlock, activate
 from lookonce.model.normalise import to_network_input
 from lookonce.model.yolov3_tiny import YoloV3Tiny

@@ -1,37 +1,72 @@
 """Export to PyTorch's two program formats, which need no source: TorchScript and the torch.export package."""
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.metadata import describe
 from lookonce.exporters.plan import ExportPlan
-from lookonce.exporters.wrapper import ExportWrapper, dynamic_dimensions, example_input, quiet_exporter
+from lookonce.model.decode import decode_heads
+from lookonce.model.normalise import to_network_input
 from lookonce.runtimes.exported import DECODED_OUTPUTS, INTERFACE_KEY, RECORD_KEY, Interface, raw_names
+from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.settings.record import ModelRecord
 
 
 class Program(nn.Module):
-    """Outputs decoded boxes and scores, then the raw heads; or the raw heads only."""
+    """The network with the preprocessing and decoding of the plan. Outputs: decoded boxes and scores unless they are
+    raw, then the raw heads."""
 
     def __init__(self, model: nn.Module, record: ModelRecord, plan: ExportPlan) -> None:
         super().__init__()
-        self.deployed = ExportWrapper(model, record, plan)
+        self.model = fold_batchnorm(model)
+        self.record = record
+        self.preprocess = plan.preprocess
         self.outputs = (*(() if plan.outputs == "raw" else DECODED_OUTPUTS), *raw_names(record))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        values = self.deployed(images)
-        num_decoded = len(DECODED_OUTPUTS) if self.deployed.decodes else 0
-        return (*values[len(values) - num_decoded :], *values[: len(values) - num_decoded])
+        """images (B, H, W, 3) uint8 RGB, or (B, 3, H, W) float32 normalised -> [boxes_xyxy, scores,] raw heads."""
+        pixels = to_network_input(images, self.record.preprocessing) if self.preprocess else images
+        raws = self.model(pixels)
+        if len(self.outputs) == len(raws):
+            return tuple(raws)
+        anchors = anchor_tensors(self.record)
+        boxes_xyxy, objectness, classes = decode_heads(raws, anchors, self.record.strides, self.record.dialect)
+        return (boxes_xyxy, objectness[..., None] * classes, *raws)
+
+
+def example_input(record: ModelRecord, plan: ExportPlan) -> Tensor:
+    """Zeros of the input shape of the file. A dynamic batch has 2 images.
+
+    PyTorch's exporters would treat a dimension of 1 as constant.
+    """
+    height, width = record.image_size
+    if plan.preprocess:
+        return torch.zeros((plan.batch or 2, height, width, 3), dtype=torch.uint8)
+    return torch.zeros((plan.batch or 2, 3, height, width))
+
+
+def dynamic_dimensions(plan: ExportPlan) -> dict[int, object]:
+    """Dynamic dimensions of the input: index in the shape -> torch.export dimension."""
+    first_side = 1 if plan.preprocess else 2
+    dynamic: dict[int, object] = {0: torch.export.Dim("batch")} if plan.batch == 0 else {}
+    if plan.dynamic_size:
+        dynamic |= {
+            first_side: 32 * torch.export.Dim("rows32", min=2),
+            first_side + 1: 32 * torch.export.Dim("columns32", min=2),
+        }
+    return dynamic
 
 
 def write_torchscript(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Writes a TorchScript archive. It takes any number of images of any size, regardless of the plan."""
     program = Program(model, record, plan)
-    with quiet_exporter(), torch.no_grad():
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
             program, (example_input(record, plan),), check_trace=False
         )
@@ -43,7 +78,7 @@ def write_torchscript(model: nn.Module, record: ModelRecord, plan: ExportPlan, p
 def write_package(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Writes the package that `torch.export.load` reads."""
     program = Program(model, record, plan)
-    with quiet_exporter(), torch.no_grad():
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
         exported = torch.export.export(
             program, (example_input(record, plan),), dynamic_shapes=(dynamic_dimensions(plan),)
         )

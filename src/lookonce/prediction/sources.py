@@ -24,13 +24,13 @@ from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.camera import LatestFrame, camera_frames, reconnecting, screen_frames
-from lookonce.prediction.http import HTTP, fetch, is_url, open_url, without_password
 from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header, refuse
 from lookonce.remote.local_copy import CACHE
 from lookonce.remote.objects import Entry, Location, ObjectStore, UnreadableObject, is_remote
 from lookonce.remote.stage_in import cache_name, require_entries, stage_in
 from lookonce.remote.store import open_store
+from lookonce.remote.urls import HTTP, is_url, without_password
 from lookonce.shown import without_secrets
 from lookonce.storage import require_regular_file
 
@@ -243,6 +243,8 @@ def _of_row(manifest: Manifest, row: str, place: Path, store: ObjectStore) -> Im
         location = Location.parse(address)
         return ImageSource(name=str(location), place=place, fetch=partial(fetch_object, store, location))
     if address.partition("://")[0].lower() in HTTP:
+        from lookonce.prediction.http import fetch
+
         return ImageSource(name=without_secrets(address), place=place, fetch=partial(fetch, address))
     path = _beside(Path(base), Path(row))
     return ImageSource(name=str(path), place=place, path=path)
@@ -369,6 +371,8 @@ def _in_stream(stream: BinaryIO) -> Iterator[ImageSource]:
 
 def _at_url(url: str, reconnect: int) -> Media:
     """Our own reader decodes images from every source, so that boxes are equal; FFmpeg reads everything else."""
+    from lookonce.prediction.http import open_url
+
     name = without_password(url)
     place = Path(re.sub(r"[^\w.-]+", "-", name.partition("://")[2]).strip("-.") or "stream")
     response = open_url(url)

@@ -1,18 +1,43 @@
-"""URLs with a user name and password: sent as basic authentication; shown.py masks them in all that is shown."""
+"""URLs of sources. User name and password are sent as basic authentication; shown.py masks them."""
 
-import urllib.request
+from __future__ import annotations
+
 from base64 import b64encode
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+if TYPE_CHECKING:
+    from urllib.request import Request
+
+HTTP = ("http", "https")
+# Protocols that FFmpeg opens. Its others (file, concat, subfile ...) are not network sources.
+STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-def request_of(url: str, headers: Mapping[str, str] = NO_HEADERS) -> urllib.request.Request:
-    """The request; user name and password of the URL are sent as basic authentication, as browsers do."""
+def is_url(text: str) -> bool:
+    """Whether `text` starts with the scheme of a URL that can be opened."""
+    scheme, mark, _ = text.partition("://")
+    return bool(mark) and scheme.lower() in (*HTTP, *STREAMS)
+
+
+def without_password(url: str) -> str:
+    """The URL with its password replaced by ***, for messages and result files."""
     parts = urlsplit(url)
-    request = urllib.request.Request(without_credentials(url), headers=dict(headers))
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def request_of(url: str, headers: Mapping[str, str] = NO_HEADERS) -> Request:
+    """The request; user name and password of the URL are sent as basic authentication, as browsers do."""
+    from urllib.request import Request
+
+    parts = urlsplit(url)
+    request = Request(without_credentials(url), headers=dict(headers))
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {b64encode(pair.encode()).decode()}")

@@ -201,12 +201,17 @@ def raw_names(record: ModelRecord) -> tuple[str, ...]:
     return tuple(f"raw_stride{stride}" for stride in record.strides)
 
 
+def raw_among(names: Iterable[str]) -> set[str]:
+    """The names of raw heads, of whatever strides."""
+    return {name for name in names if re.fullmatch(r"raw_stride\d+", name)}
+
+
 def require_heads(names: Iterable[str], record: ModelRecord, path: Path) -> None:
     """WeightsError unless the raw heads among the names of a graph's values, if there are any, are those of the record.
 
     With fewer heads in the record, readers that decode raw heads would lose the detections of the others.
     """
-    found = {name for name in names if re.fullmatch(r"raw_stride\d+", name)}
+    found = raw_among(names)
     if found not in (set(), set(raw_names(record))):
         raise WeightsError.at(
             path,

@@ -58,28 +58,28 @@ class PyTorchRuntime:
         """See runtimes.base.Runtime.detect."""
         return self.begin(canvases, **options)()
 
-    def begin(
-        self,
-        canvases: NDArray[np.uint8],
-        *,
-        multi_label: bool | None = None,
-        agnostic: bool | None = None,
-        **thresholds: Any,
-    ) -> Callable[[], list[Detections]]:
+    def begin(self, canvases: NDArray[np.uint8], **options: Any) -> Callable[[], list[Detections]]:
         """See runtimes.detector.Begins."""
-        options = self.record.thresholds.selection(multi_label, agnostic) | thresholds
         # On a CPU one image at a time: rounding in convolutions depends on the batch size, so the detections of
         # an image would depend on the rest of the batch; and larger batches are not faster there.
         step = max(len(canvases), 1) if self.selects_on_device else 1
         raws = [self.raw_heads(canvases[start : start + step]) for start in range(0, len(canvases), step)]
-        return lambda: [one for batch in raws for one in self._select(batch, options)]
+        return lambda: [one for batch in raws for one in self.select(batch, **options)]
 
     @torch.inference_mode()
-    def _select(self, raws: Sequence[Tensor], options: dict[str, Any]) -> list[Detections]:
-        """Raw maps of a batch -> detections of each image; on a CPU the batch is one image."""
-        record, least = self.record, options["score_threshold"]
+    def select(
+        self,
+        raws: Sequence[Tensor],
+        *,
+        multi_label: bool | None = None,
+        agnostic: bool | None = None,
+        **thresholds: Any,
+    ) -> list[Detections]:
+        """Raw maps of a batch -> detections of each image; on a CPU the batch is one image. Options: as `detect`."""
+        record = self.record
+        options = record.thresholds.selection(multi_label, agnostic) | thresholds
         boxes_xyxy, scores, image_index = decode_candidates(
-            raws, self._anchors, record.strides, record.dialect, score_threshold=least
+            raws, self._anchors, record.strides, record.dialect, score_threshold=options["score_threshold"]
         )
         if self.selects_on_device:
             return select_batch(boxes_xyxy, scores, image_index, batch_size=len(raws[0]), **options)

@@ -19,8 +19,7 @@ from starlette.requests import Request
 
 from lookonce.errors import DataError, LookonceError, SettingsError
 from lookonce.parsed import parse_json
-from lookonce.prediction.http import HTTP, without_password
-from lookonce.remote.urls import NO_HEADERS, request_of
+from lookonce.remote.urls import HTTP, NO_HEADERS, request_of, without_password
 from lookonce.serving.gate import too_long
 from lookonce.serving.refusals import Refused
 

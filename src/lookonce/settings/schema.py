@@ -6,6 +6,7 @@ help, `lookonce config` and docs/settings.md are generated from this table.
 
 import ast
 import inspect
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -359,9 +360,12 @@ def help_of(name: str) -> str:
 
 @cache
 def _docstrings() -> dict[str, str]:
-    """The docstring under each setting. Read when help is asked for; pydantic does it at import, in 0.1 s."""
-    (settings,) = ast.parse(inspect.getsource(Settings)).body
-    assert isinstance(settings, ast.ClassDef)
+    """The docstring under each setting. Read when help is asked for; pydantic does it at import, in 0.1 s.
+
+    The source of the module is found at once, that of a class by parsing the module and more, in 0.06 s.
+    """
+    parts = ast.parse(inspect.getsource(sys.modules[__name__])).body
+    settings = next(part for part in parts if isinstance(part, ast.ClassDef) and part.name == Settings.__name__)
     found = {}
     for field, text in pairwise(settings.body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def make_reference(
     return Reference(
         canvases=canvases,
         origin=origin,
-        answers=_answers(network, canvases),
+        answers=_answers_of(network, canvases),
         calibration=calibration,
         AP=_score(network, calibration.labelled) if calibration and calibration.labelled else math.nan,
     )
@@ -111,7 +111,7 @@ def write_one(
             return _compare(FORMATS[name], plan, reference, written)
         return Parity(num_images=0, num_detections=0, differences=())  # no runtime here runs the format
 
-    get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes 10 to 30 s
+    get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes seconds
     parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)
     return Exported(path=path, parity=parity, size=size_of(path), compared_on=(reference.origin, *fitted))
@@ -165,22 +165,28 @@ def _real_images(record: ModelRecord, images: str | None, run: Path | None) -> t
     return found, f"images of {data}, split '{split}'"
 
 
-def _answers(runtime: PyTorchRuntime | ExportedRuntime, canvases: NDArray[np.uint8]) -> Answers:
-    found = runtime.detect(
-        canvases,
-        score_threshold=COMPARED_FROM_SCORE,
-        iou_threshold=runtime.record.thresholds.iou,
-        max_detections=COMPARED_DETECTIONS,
-    )
-    return Answers(raws=[np.asarray(raw) for raw in runtime.raw_heads(canvases)], detections=found)
+def _answers_of(network: PyTorchRuntime, canvases: NDArray[np.uint8]) -> Answers:
+    """The network runs once, and the detections are selected from its raw heads, one image at a time."""
+    raws, selection = network.raw_heads(canvases), _selection(network.record)
+    one_by_one = ([raw[row : row + 1] for raw in raws] for row in range(len(canvases)))
+    found = [one for image in one_by_one for one in network.select(image, **selection)]
+    return Answers(raws=[raw.numpy() for raw in raws], detections=found)
+
+
+def _selection(record: ModelRecord) -> dict[str, Any]:
+    return {
+        "score_threshold": COMPARED_FROM_SCORE,
+        "iou_threshold": record.thresholds.iou,
+        "max_detections": COMPARED_DETECTIONS,
+    }
 
 
 def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path) -> Parity:
     loaded = load_runtime(path, runtime=chosen.runtime)
     assert isinstance(loaded, ExportedRuntime)
     canvases = reference.canvases
-    size_hw = (canvases.shape[1], canvases.shape[2])
-    parity = compare(reference.answers, _answers(loaded, canvases), size_hw, plan.precision)
+    answers = Answers(raws=loaded.raw_heads(canvases), detections=loaded.detect(canvases, **_selection(loaded.record)))
+    parity = compare(reference.answers, answers, (canvases.shape[1], canvases.shape[2]), plan.precision)
     if math.isnan(reference.AP) or reference.calibration is None or reference.calibration.labelled is None:
         return parity
     points = 100 * (reference.AP - _score(loaded, reference.calibration.labelled))

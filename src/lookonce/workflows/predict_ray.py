@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.errors import MissingExtra, SettingsError
-from lookonce.log import console
+from lookonce.log import is_terminal
 from lookonce.parsed import parse_json
 from lookonce.prediction.manifest import open_manifest
 from lookonce.prediction.parts import Part
@@ -57,7 +57,7 @@ def predict_on_ray(request: PredictRequest) -> PredictedParts:
     started = time.perf_counter()
     ray.init(address=request.address, log_to_driver=False, logging_level=logging.WARNING)
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = console().is_terminal
+    context.enable_progress_bars = is_terminal()
     context.execution_no_progress_timeout_s = -1  # a part may take hours
     try:
         rows = ray.data.from_items([{"part": str(part)} for part in parts], override_num_blocks=len(parts))
