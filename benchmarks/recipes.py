@@ -53,6 +53,8 @@ ARMS = (
     Arm("lr 0.008", {"lr": 0.008}),
     Arm("warm-up 0.5", {"warmup_epochs": 0.5}),
     Arm("mosaic 0.5", {"mosaic": 0.5}),
+    Arm("copy-paste 0.5", {"copy_paste": 0.5}),
+    Arm("reparameterized", {"reparameterize": True}),
     Arm("epochs chosen", {"epochs": 0}),
     Arm("recipe finetune", {"recipe": "finetune"}, "weights"),
     Arm("weights, lr 0.001", {"lr": 0.001}, "weights"),

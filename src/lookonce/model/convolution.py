@@ -12,19 +12,21 @@ from torch import Tensor, nn
 FEWEST_CHANNELS = 16
 
 
-def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """What `conv` returns; where it pays, with our own gradient of its weights."""
+def convolve(x: Tensor, conv: nn.Conv2d, weight: Tensor) -> Tensor:
+    """What `conv` returns with this weight; where it pays, with our own gradient of the weight."""
     pays = (
         conv.training
-        and conv.weight.requires_grad
+        and weight.requires_grad
         and torch.is_grad_enabled()
         and conv.kernel_size == (3, 3)
         and conv.in_channels >= FEWEST_CHANNELS
         and (x.device.type, x.dtype) == ("cpu", torch.float32)
         and not torch.is_autocast_enabled("cpu")
     )
-    output: Tensor = _Convolution.apply(x, conv.weight) if pays else conv(x)
-    return output
+    if pays:
+        output: Tensor = _Convolution.apply(x, weight)
+        return output
+    return conv(x) if weight is conv.weight else F.conv2d(x, weight, padding=conv.padding)
 
 
 class _Convolution(torch.autograd.Function):

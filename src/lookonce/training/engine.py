@@ -25,6 +25,7 @@ from lookonce.distributed import (
 from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
+from lookonce.model.reparameterise import folded
 from lookonce.model.normalise import channel_constants, to_network_input
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
@@ -94,7 +95,7 @@ class Learner:
     @property
     def result_model(self) -> nn.Module:
         """The weights to evaluate and save: the EMA if enabled, else the model."""
-        return self.model if self.ema is None else self.ema.model
+        return folded(self.model) if self.ema is None else self.ema.model
 
 
 @dataclass(frozen=True, kw_only=True)
