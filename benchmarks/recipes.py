@@ -16,6 +16,7 @@ arm is ahead where the whole interval is above 0.
 
 import argparse
 import json
+import re
 import statistics
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,17 +31,24 @@ BEGIN, END = "<!-- tables: made by benchmarks/recipes.py page -->", "<!-- end of
 
 @dataclass(frozen=True)
 class Arm:
-    """changes: settings that differ from those of all arms. base: the arm it is compared with."""
+    """changes: settings that differ from those of all arms. base: the arm it is compared with.
+
+    threshold: above 0, the images that --images leaves out join the training set with the base's detections as labels;
+    epochs then give about as many steps as the base has.
+    """
 
     name: str
     changes: Mapping[str, Any]
     base: str = "modern"
+    threshold: float = 0.0
 
     @property
     def starts_from_weights(self) -> bool:
         return "weights" in (self.base, self.name)
 
 
+# Images per batch that `batch_size: 0` chooses for 50 images.
+SMALLEST_BATCH = 4
 # The bases first. An arm that changes epochs is compared at unequal cost; its number of steps is in the table.
 ARMS = (
     Arm("modern", {}),
@@ -55,6 +63,7 @@ ARMS = (
     Arm("mosaic 0.5", {"mosaic": 0.5}),
     Arm("copy-paste 0.5", {"copy_paste": 0.5}),
     Arm("reparameterized", {"reparameterize": True}),
+    Arm("pseudo-labels 0.3", {}, threshold=0.3),
     Arm("epochs chosen", {"epochs": 0}),
     Arm("recipe finetune", {"recipe": "finetune"}, "weights"),
     Arm("weights, lr 0.001", {"lr": 0.001}, "weights"),
@@ -98,7 +107,13 @@ def run_missing(arguments: argparse.Namespace) -> None:
     done = {key_of(result) for result in read_results(arguments.results)}
     arms = [arm for arm in ARMS if arm.name in arguments.arms and (arguments.weights or not arm.starts_from_weights)]
     sets = [(*word.split("=", 1), count) for word in arguments.data for count in arguments.images]
-    plan = [(name, path, count, arm, seed) for seed in arguments.seeds for name, path, count in sets for arm in arms]
+    plan = [
+        (name, path, count, arm, seed)
+        for seed in arguments.seeds
+        for name, path, count in sets
+        for arm in arms
+        if count or not arm.threshold
+    ]
     for number, (name, path, count, arm, seed) in enumerate(plan, start=1):
         settings = settings_of(arm, arguments)
         scale = f"{arguments.epochs} epochs at {arguments.image_size} pixels, width {arguments.width:g}"
@@ -107,7 +122,11 @@ def run_missing(arguments: argparse.Namespace) -> None:
         if key_of(line) in done:
             continue
         print(f"[{number}/{len(plan)}] {name}, {count or 'all'} images, {arm.name}, seed {seed}", flush=True)
-        result = train_once(sample_of(Path(path), name, count, arguments.work), settings, seed, arguments.work)
+        data = sample_of(Path(path), name, count, arguments.work)
+        if arm.threshold:
+            teacher = arguments.work / "runs" / run_of(line | {"arm": arm.base})
+            data, settings = with_pseudo_labels(Path(path), data, teacher, arm.threshold, settings)
+        result = train_once(data, settings | {"run": run_of(line)}, seed, arguments.work)
         append(arguments.results, json.dumps(line | result))
 
 
@@ -127,6 +146,33 @@ def sample_of(path: Path, name: str, count: int, work: Path) -> Path:
         source = open_data(str(path))
         write_data([sample(source.split("train"), count, 0), source.split("val")], folder, to="coco", placing="copy")
     return folder if count else path
+
+
+def run_of(line: Mapping[str, Any]) -> str:
+    """Name of the run folder."""
+    return re.sub(r"[^\w.]+", "-", " ".join(str(line[name]) for name in ("data", "images", "arm", "seed", "scale")))
+
+
+def with_pseudo_labels(
+    path: Path, labelled: Path, teacher: Path, threshold: float, settings: Mapping[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """The data set `labelled` and the other training images of `path`, whose labels are the teacher's detections; and
+    the settings for about as many steps as the teacher's."""
+    from lookonce.data.source import open_data
+    from lookonce.workflows.convert_data import convert_data
+    from lookonce.workflows.predict import predict
+
+    output = teacher.with_name(f"{teacher.name}-labels-{threshold}")
+    known = {image.name for image in open_data(str(labelled)).split("train").image_paths}
+    images = open_data(str(path)).split("train").image_paths
+    if not (output / "all").exists():
+        (output / "rest.txt").parent.mkdir(parents=True)
+        (output / "rest.txt").write_text("".join(f"{image}\n" for image in images if image.name not in known))
+        given = {"threshold": threshold, "multi_label": False, "save": "json", "as_labels": "coco"}
+        predicted = predict(str(output / "rest.txt"), weights=teacher, output=output / "round", **given)
+        convert_data(labelled, output / "all", to="coco", merge=[predicted.pre_labels])
+    fewer = {"epochs": max(round(settings["epochs"] * len(known) / len(images)), 1), "batch_size": SMALLEST_BATCH}
+    return output / "all", {**settings, **fewer}
 
 
 def key_of(result: Mapping[str, Any]) -> str:
