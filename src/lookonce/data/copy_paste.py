@@ -72,7 +72,7 @@ def _places(
     A rectangle that is larger than the network input gets a negative left or top.
     """
     low, high = np.floor(dataset.boxes_xyxy[boxes, :2]), np.ceil(dataset.boxes_xyxy[boxes, 2:])
-    fitted = canvas_wh / dataset.image_sizes_wh[rows]
+    fitted = canvas_wh / np.maximum(dataset.image_sizes_wh[rows], 1)  # (0, 0) of a damaged image
     if resize != "stretch":
         fitted = fitted.min(1, keepdims=True)
     root = np.sqrt(params.aspect)
@@ -93,7 +93,7 @@ def _without_cover(
     usable: NDArray[np.bool_],
     targets: BatchTargets,
 ) -> NDArray[np.int64]:
-    """The rows, in ascending order, of the rectangles that cover neither `targets` nor one pasted before by too much."""
+    """The rows, ascending, of the rectangles that cover neither `targets` nor one pasted before by too much."""
     others, of_input = targets.boxes_xyxy, targets.image_index
     limits = np.where(targets.crowd, 0, MAX_COVER * area_xyxy(others))
     kept = []
@@ -106,5 +106,5 @@ def _without_cover(
         free = tried[~np.isin(inputs[tried], of_input[area_xyxy(overlap) > limits])]
         kept.append(free)
         others, of_input = np.concatenate([others, rectangles[free]]), np.concatenate([of_input, inputs[free]])
-        limits = np.concatenate([limits, MAX_COVER * area_xyxy(rectangles[free])])
+        limits = np.concatenate([limits, MAX_COVER * area_xyxy(rectangles[free].astype(np.float64))])
     return np.sort(np.concatenate(kept))

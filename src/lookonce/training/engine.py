@@ -25,8 +25,8 @@ from lookonce.distributed import (
 from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
-from lookonce.model.reparameterise import folded
 from lookonce.model.normalise import channel_constants, to_network_input
+from lookonce.model.reparameterise import folded
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.finite import NUM_VALUES, Guard, diverged, flat, statistics_of, values_from
