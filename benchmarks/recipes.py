@@ -31,14 +31,15 @@ BEGIN, END = "<!-- tables: made by benchmarks/recipes.py page -->", "<!-- end of
 
 @dataclass(frozen=True)
 class Arm:
-    """changes: settings that differ from those of all arms. base: the arm it is compared with.
+    """changes: settings that differ from those of all arms; None: they were removed, and only their results remain.
 
+    base: the arm it is compared with.
     threshold: above 0, the images that --images leaves out join the training set with the base's detections as labels;
     epochs then give about as many steps as the base has.
     """
 
     name: str
-    changes: Mapping[str, Any]
+    changes: Mapping[str, Any] | None
     base: str = "modern"
     threshold: float = 0.0
 
@@ -61,8 +62,8 @@ ARMS = (
     Arm("lr 0.008", {"lr": 0.008}),
     Arm("warm-up 0.5", {"warmup_epochs": 0.5}),
     Arm("mosaic 0.5", {"mosaic": 0.5}),
-    Arm("copy-paste 0.5", {"copy_paste": 0.5}),
-    Arm("reparameterized", {"reparameterize": True}),
+    Arm("copy-paste 0.5", None),
+    Arm("reparameterized", None),
     Arm("pseudo-labels 0.3", {}, threshold=0.3),
     Arm("epochs chosen", {"epochs": 0}),
     Arm("recipe finetune", {"recipe": "finetune"}, "weights"),
@@ -84,7 +85,8 @@ def main() -> int:
     run.add_argument("--data", nargs="+", required=True, metavar="NAME=PATH", help="data sets with a split val")
     run.add_argument("--weights", help="weights to start from; without them only arms from random weights")
     run.add_argument("--images", type=int, nargs="+", default=[0], help="training images per set; 0: all")
-    run.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
+    names = [arm.name for arm in ARMS if arm.changes is not None]
+    run.add_argument("--arms", nargs="+", choices=names, default=names)
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     run.add_argument("--width", type=float, default=1.0)
     run.add_argument("--image-size", type=int, default=320)
@@ -132,7 +134,7 @@ def run_missing(arguments: argparse.Namespace) -> None:
 
 def settings_of(arm: Arm, arguments: argparse.Namespace) -> dict[str, Any]:
     start = {"weights": str(arguments.weights)} if arm.starts_from_weights else {"width": arguments.width}
-    return {"image_size": arguments.image_size, "epochs": arguments.epochs, **start, **arm.changes}
+    return {"image_size": arguments.image_size, "epochs": arguments.epochs, **start, **(arm.changes or {})}
 
 
 def sample_of(path: Path, name: str, count: int, work: Path) -> Path:

@@ -35,7 +35,6 @@ EVERYTHING = Augmentation(
     brightness=1.5,
     mosaic=0.5,
     mixup=0.3,
-    copy_paste=0.7,
 )
 
 

@@ -41,7 +41,6 @@ class Augmentation:
     brightness: float = 1.0  # factor between 1 / brightness and brightness, >= 1
     mosaic: float = 0.0  # probability of four images in one network input
     mixup: float = 0.0  # probability of blending with a second network input
-    copy_paste: float = 0.0  # probability of boxes pasted from other images
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_min <= self.scale_max:

@@ -74,11 +74,6 @@ class BatchTargets:
         """Some of the boxes."""
         return BatchTargets(**{name: values[kept] for name, values in vars(self).items()})
 
-    def merged(self, others: "BatchTargets") -> "BatchTargets":
-        """These and others, the others after those of the same input."""
-        both = {name: np.concatenate([values, getattr(others, name)]) for name, values in vars(self).items()}
-        return BatchTargets(**both).select(np.argsort(both["image_index"], kind="stable"))
-
     def largest(self, count: int) -> "BatchTargets":
         """At most `count` boxes of each input: the largest, in their original order."""
         if not len(self.labels) or np.bincount(self.image_index).max() <= count:
@@ -86,17 +81,6 @@ class BatchTargets:
         order = np.lexsort((-area_xyxy(self.boxes_xyxy), self.image_index))  # stable
         rank = np.arange(len(order)) - np.searchsorted(self.image_index, self.image_index)
         return self.select(np.sort(order[rank < count]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pastes:
-    """K boxes to paste into B network inputs, sorted by input, each input's in their order."""
-
-    rows: NDArray[np.int64]  # (K,) of the data set
-    rectangles: NDArray[np.int64]  # (K, 2, 4) source in the image, target in the network input
-    flip: NDArray[np.bool_]  # (K,)
-    color: Floats  # (K, 3, 3)
-    targets: BatchTargets  # the K boxes
 
 
 def sample_plan(order: EpochOrder, positions: range, augmentation: Augmentation) -> CompositionPlan:
@@ -149,13 +133,6 @@ class Composition:
         self._colors = [None if same else color for same, color in zip(neutral, plan.params.color, strict=True)]
         self._bounds: list[int] = np.searchsorted(plan.layers, np.arange(2 * len(plan.shares) + 1)).tolist()
         self._shares: list[float] = plan.shares.tolist()
-        self._pastes: Pastes | None = None
-        self._pasted = np.ones(0, np.bool_)
-
-    def paste_boxes(self, pastes: Pastes) -> None:
-        """Add boxes that are pasted over the inputs."""
-        self._pastes = pastes
-        self._pasted = np.ones(len(pastes.rows), np.bool_)
 
     def _plan_rectangles(self) -> NDArray[np.int64]:
         # The size of a damaged image is unknown, (0, 0).
@@ -173,18 +150,6 @@ class Composition:
             second = np.empty_like(canvas)
             self._write_layer(2 * index + 1, second, read)
             cv2.addWeighted(canvas, share, second, 1 - share, 0, dst=canvas)
-        if self._pastes is not None:
-            self._write_pastes(index, canvas, read, self._pastes)
-
-    def _write_pastes(self, index: int, canvas: ImageArray, read: Read, pastes: Pastes) -> None:
-        tiles = slice(self._bounds[2 * index], self._bounds[2 * index + 2])
-        as_planned = self._rows[tiles] == self._plan.rows[tiles].tolist()  # else other boxes may be covered
-        for each in range(*np.searchsorted(pastes.targets.image_index, [index, index + 1]).tolist()):
-            row, image = read(int(pastes.rows[each]))
-            self._pasted[each] = as_planned and row == pastes.rows[each]
-            if self._pasted[each]:
-                places, flip, color = pastes.rectangles[each].tolist(), bool(pastes.flip[each]), pastes.color[each]
-                paste(canvas, image, *places, flip=flip, color=color, preprocessing=self._preprocessing)
 
     def _write_layer(self, layer: int, canvas: ImageArray, read: Read) -> None:
         tiles = range(self._bounds[layer], self._bounds[layer + 1])
@@ -201,10 +166,6 @@ class Composition:
 
     def targets(self) -> BatchTargets:
         """The visible boxes of the inputs, after all were written."""
-        own = self._own_targets()
-        return own if self._pastes is None else own.merged(self._pastes.targets.select(self._pasted))
-
-    def _own_targets(self) -> BatchTargets:
         rows, flip = np.array(self._rows), self._plan.params.flip
         source, target = self._rectangles.transpose(1, 0, 2)
         scale = (target[:, 2:] - target[:, :2]) / (source[:, 2:] - source[:, :2])

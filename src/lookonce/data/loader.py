@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from lookonce.boxes import Floats
 from lookonce.data.augment import Augmentation
 from lookonce.data.compose import Composition, sample_plan
-from lookonce.data.copy_paste import plan_pastes
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
 from lookonce.data.order import EpochOrder, batch_size_hw
@@ -261,10 +260,6 @@ class Loader:
         images = np.empty((len(positions), *size_hw, 3), dtype=np.uint8)
         plan = sample_plan(order, positions, augmentation)
         inputs = Composition(plan, self.as_read, size_hw, self._preprocessing)
-        if augmentation.copy_paste:
-            own, canvas_wh = inputs.targets(), np.array(size_hw[::-1])
-            resize = self._preprocessing.resize
-            inputs.paste_boxes(plan_pastes(order, positions, self.as_read, own, canvas_wh, augmentation, resize))
         written = [start(partial(inputs.write, *item, self._read)) for item in enumerate(images)]
         indices = np.array(positions)
         return _Pending(images=images, positions=indices, rows=order.rows(indices), inputs=inputs, written=written)

@@ -15,7 +15,7 @@ from lookonce.boxes import Floats
 # Of the images that a seed gives. A checkpoint keeps it, because a run that resumes with another one gets other images.
 STREAM_VERSION = 3
 # The last word of each generator's seed names its purpose, so that no two generators share a stream.
-_ORDER, _SIZE, SAMPLE, PASTED = 1, 2, 3, 4
+_ORDER, _SIZE, _SAMPLE = 1, 2, 3
 # A Philox counter gives four numbers of 64 bits.
 _PER_COUNTER = 4
 
@@ -27,6 +27,7 @@ class EpochOrder:
         self.num_images = num_images
         self.seed = seed
         self.epoch = epoch
+        self._key = np.random.SeedSequence([seed, epoch, _SAMPLE]).generate_state(2, np.uint64)
         self._rows = np.empty(0, dtype=np.int64)  # of all positions up to the last pass asked for
 
     def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -38,15 +39,14 @@ class EpochOrder:
     def _pass(self, number: int) -> NDArray[np.int64]:
         return np.random.default_rng([self.seed, self.epoch, number, _ORDER]).permutation(self.num_images)
 
-    def draws(self, positions: range, count: int, purpose: int = SAMPLE) -> Floats:
+    def draws(self, positions: range, count: int) -> Floats:
         """(positions, count) uniform random numbers, 0 <= x < 1; each row depends on seed, epoch and its position only.
 
         positions: consecutive. Position p has ceil(count / 4) counters of Philox 4x64 (Salmon et al. 2011), from
         p * ceil(count / 4) on.
         """
         counters = -(-count // _PER_COUNTER)
-        key = np.random.SeedSequence([self.seed, self.epoch, purpose]).generate_state(2, np.uint64)
-        bits = np.random.Philox(key=key, counter=positions.start * counters)
+        bits = np.random.Philox(key=self._key, counter=positions.start * counters)
         words = bits.random_raw(_PER_COUNTER * counters * len(positions))
         unit = (words >> np.uint64(11)) * 2.0**-53  # the 53 bits of a float64
         return np.asarray(unit.reshape(-1, _PER_COUNTER * counters)[:, :count])

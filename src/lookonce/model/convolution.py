@@ -12,21 +12,19 @@ from torch import Tensor, nn
 FEWEST_CHANNELS = 16
 
 
-def convolve(x: Tensor, conv: nn.Conv2d, weight: Tensor) -> Tensor:
-    """What `conv` returns with this weight; where it pays, with our own gradient of the weight."""
+def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """What `conv` returns; where it pays, with our own gradient of its weights."""
     pays = (
         conv.training
-        and weight.requires_grad
+        and conv.weight.requires_grad
         and torch.is_grad_enabled()
         and conv.kernel_size == (3, 3)
         and conv.in_channels >= FEWEST_CHANNELS
         and (x.device.type, x.dtype) == ("cpu", torch.float32)
         and not torch.is_autocast_enabled("cpu")
     )
-    if pays:
-        output: Tensor = _Convolution.apply(x, weight)
-        return output
-    return conv(x) if weight is conv.weight else F.conv2d(x, weight, padding=conv.padding)
+    output: Tensor = _Convolution.apply(x, conv.weight) if pays else conv(x)
+    return output
 
 
 class _Convolution(torch.autograd.Function):

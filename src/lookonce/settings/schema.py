@@ -195,9 +195,6 @@ class Settings(BaseModel):
     backbone_weights: WeightsPath = _setting(None, "model")
     """Weights, such as coco, to load only the backbone from. They also set the defaults of width, activation,
     batchnorm_eps, pool_edge, resize_mode and normalize."""
-    reparameterize: bool = _setting(False, "model")
-    """Train each 3x3 convolution as a sum of 3x3, 1x1, 1x3 and 3x1 branches, which fold into it for evaluation,
-    checkpoints and export."""
     freeze_stages: int = _setting(0, "model", unit="convolutions", ge=0, le=7)
     """Number of backbone convolutions to freeze, counted from the input."""
 
@@ -330,11 +327,8 @@ class Settings(BaseModel):
     """Probability of a mosaic of four images."""
     mixup: float = _setting(0, "augmentation", ge=0, le=1)
     """Probability of mixup with a second sample."""
-    copy_paste: float = _setting(0, "augmentation", ge=0, le=1)
-    """Probability of copy-paste: up to three boxes of other training images are pasted in, where they cover at most 0.3
-    of another box."""
     close_mosaic: int = _setting(5, "augmentation", unit="epochs", ge=0)
-    """Number of final epochs without mosaic, mixup and copy-paste."""
+    """Number of final epochs without mosaic and mixup."""
     multi_scale: ImageSizes = _setting((), "augmentation", unit="pixels")
     """Multi-scale training: input sizes to sample from instead of image_size, each a multiple of 32; empty disables it.
     """

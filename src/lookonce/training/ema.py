@@ -1,15 +1,13 @@
 """EMA (exponential moving average) of the weights; the EMA weights are evaluated and saved."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
-
-from lookonce.model.reparameterise import folded, folded_state
 
 
 class ExponentialMovingAverage:
     """average = d * average + (1 - d) * weights after each step, in float32, BatchNorm statistics included.
-
-    It has no branches: what is averaged is the network that they fold into.
 
     d = decay * (1 - exp(-updates / ramp)): early in training the weights change fast, so d starts small. The caller
     must update only from finite weights: a NaN would stay in the average forever.
@@ -22,7 +20,7 @@ class ExponentialMovingAverage:
             raise ValueError(f"decay: {decay}; expected 0 (no averaging) <= decay < 1")
         self.decay = decay
         self.ramp = ramp
-        self.model = folded(model).float().eval().requires_grad_(False)
+        self.model = copy.deepcopy(model).float().eval().requires_grad_(False)
         self.updates = torch.zeros((), device=next(self.model.parameters()).device)
 
     @torch.no_grad()
@@ -31,8 +29,7 @@ class ExponentialMovingAverage:
         self.updates += 1 - unless
         # 1 - d, as a sum of positive numbers, which float32 rounds least.
         weight = (1 - self.decay + self.decay * torch.exp(-self.updates / self.ramp)) * (1 - unless)
-        of_model = folded_state(model)
-        pairs = [(average, of_model[name]) for name, average in self.model.state_dict().items()]
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
         floats = [(average, present.float()) for average, present in pairs if average.is_floating_point()]
         averages, present = map(list, zip(*floats, strict=True))
         torch._foreach_lerp_(averages, present, [weight] * len(floats))

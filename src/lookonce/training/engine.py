@@ -26,7 +26,6 @@ from lookonce.errors import SettingsError
 from lookonce.model.assign import Targets
 from lookonce.model.loss import DetectionLoss, LossParts
 from lookonce.model.normalise import channel_constants, to_network_input
-from lookonce.model.reparameterise import folded
 from lookonce.settings.record import Preprocessing
 from lookonce.training.ema import ExponentialMovingAverage
 from lookonce.training.finite import NUM_VALUES, Guard, diverged, flat, statistics_of, values_from
@@ -95,7 +94,7 @@ class Learner:
     @property
     def result_model(self) -> nn.Module:
         """The weights to evaluate and save: the EMA if enabled, else the model."""
-        return folded(self.model) if self.ema is None else self.ema.model
+        return self.model if self.ema is None else self.ema.model
 
 
 @dataclass(frozen=True, kw_only=True)

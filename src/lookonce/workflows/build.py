@@ -30,7 +30,6 @@ from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
-from lookonce.model.reparameterise import add_branches
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import anchor_tensors
@@ -210,8 +209,6 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
             taken = transfer(model, record, checkpoint, backbone_only=backbone_only)
             for line in account(taken, record, checkpoint):
                 get_logger().info(line)
-    if settings.reparameterize:
-        add_branches(model, generator)
     for stage in model.backbone.stages[: settings.freeze_stages]:
         stage.requires_grad_(False)
     return model
@@ -325,7 +322,7 @@ def make_train_loader(
 
 
 def make_augmentation(settings: Settings) -> Callable[[int], Augmentation]:
-    """Epoch -> augmentation; mosaic, mixup and copy-paste are off in the last close_mosaic epochs."""
+    """Epoch -> augmentation; mosaic and mixup are off in the last close_mosaic epochs."""
     full = Augmentation(
         scale_min=settings.scale_min,
         scale_max=settings.scale_max,
@@ -336,9 +333,8 @@ def make_augmentation(settings: Settings) -> Callable[[int], Augmentation]:
         brightness=settings.brightness,
         mosaic=settings.mosaic,
         mixup=settings.mixup,
-        copy_paste=settings.copy_paste,
     )
-    plain = replace(full, mosaic=0.0, mixup=0.0, copy_paste=0.0)
+    plain = replace(full, mosaic=0.0, mixup=0.0)
     return lambda epoch: plain if epoch >= settings.epochs - settings.close_mosaic else full
 
 

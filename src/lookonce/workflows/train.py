@@ -428,7 +428,7 @@ def check_export_first(settings: Settings, learner: Learner, record: ModelRecord
         return []
     from lookonce.workflows.export import check_export
 
-    return check_export(learner.result_model, record, to)
+    return check_export(learner.model, record, to)
 
 
 def space_for_checkpoints(learner: Learner, settings: Settings) -> int:
