@@ -24,7 +24,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from steps import make_learner, make_record, make_settings, random_batch
+from learner import make_learner, make_record, make_settings, random_batch
 
 from lookonce.cores import memory_kept, usable_processors
 from lookonce.data.dataset import Dataset

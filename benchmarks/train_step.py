@@ -31,7 +31,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from limits import SIDE
-from steps import gflop_a_step, make_learner, make_record, make_settings, random_batch
+from learner import gflop_a_step, make_learner, make_record, make_settings, random_batch
 from torch import Tensor, nn
 
 from lookonce.cores import memory_kept

@@ -44,20 +44,20 @@ def test_medians_are_of_ratios_within_a_round(script: Script) -> None:
 
 
 def test_a_step_of_eight_images_at_416_counts_three_passes(script: Script) -> None:
-    steps = script("steps")
-    record = steps.make_record(416)
+    learner = script("learner")
+    record = learner.make_record(416)
     forward = 5.57 * 8
     first = 2 * 8 * 416 * 416 * 16 * 27 / 1e9
-    assert steps.gflop_a_step(record, 8) == pytest.approx(3 * forward - first, rel=2e-3)
+    assert learner.gflop_a_step(record, 8) == pytest.approx(3 * forward - first, rel=2e-3)
 
 
 def test_the_plain_network_computes_the_same(script: Script) -> None:
     """Up to rounding: pool before or after the activation, and another layout."""
     import torch
 
-    steps, plain = script("steps"), script("train_step")
-    learner = steps.make_learner(steps.make_settings(64, 2, width=0.0625), steps.make_record(64, 0.0625), plain.CPU)
-    eager = plain.Eager(learner, steps.random_batch(64, 2))
+    shared, plain = script("learner"), script("train_step")
+    learner = shared.make_learner(shared.make_settings(64, 2, width=0.0625), shared.make_record(64, 0.0625), plain.CPU)
+    eager = plain.Eager(learner, shared.random_batch(64, 2))
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     for ours, theirs in zip(learner.model.train()(images), eager.model.train()(images), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -77,3 +77,10 @@ def test_every_section_runs_and_is_written(script: Script, monkeypatch: pytest.M
     for section in ("step", "step + copy", "epoch", "evaluation", "predict"):
         assert values[section]["images_per_second"] > 0
     assert (tmp_path / "profile.json").exists()
+
+
+def test_modules_that_tests_import_by_name_have_names_of_their_own() -> None:
+    """One process imports several of these folders, so an equal name would answer for another folder's module."""
+    folders = ("benchmarks", "benchmarks/peers", "examples/clients", "tests/support")
+    names = [path.stem for folder in folders for path in (Path(__file__).parents[2] / folder).glob("*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -1,4 +1,4 @@
-"""What benchmarks of a training step share: a learner with the default settings, and a batch of random images."""
+"""What the benchmarks of training share: a learner with the default settings, and a batch of random images."""
 
 import numpy as np
 import torch
