@@ -17,8 +17,10 @@ arm is ahead where the whole interval is above 0.
 import argparse
 import json
 import re
+import shutil
 import statistics
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +128,9 @@ def run_missing(arguments: argparse.Namespace) -> None:
         print(f"[{number}/{len(plan)}] {name}, {count or 'all'} images, {arm.name}, seed {seed}", flush=True)
         data = sample_of(Path(path), name, count, arguments.work)
         if arm.threshold:
-            teacher = arguments.work / "runs" / run_of(line | {"arm": arm.base})
+            base = next(other for other in ARMS if other.name == arm.base)
+            of_base = line | {"arm": base.name, "settings": settings_of(base, arguments)}
+            teacher = arguments.work / "runs" / run_of(of_base)
             data, settings = with_pseudo_labels(Path(path), data, teacher, arm.threshold, settings)
         result = train_once(data, settings | {"run": run_of(line)}, seed, arguments.work)
         append(arguments.results, json.dumps(line | result))
@@ -151,8 +155,9 @@ def sample_of(path: Path, name: str, count: int, work: Path) -> Path:
 
 
 def run_of(line: Mapping[str, Any]) -> str:
-    """Name of the run folder."""
-    return re.sub(r"[^\w.]+", "-", " ".join(str(line[name]) for name in ("data", "images", "arm", "seed", "scale")))
+    """Name of the run folder, another for each `key_of`."""
+    words = (str(line[name]) for name in ("data", "images", "arm", "seed"))
+    return re.sub(r"[^\w.]+", "-", f"{' '.join(words)} {zlib.crc32(key_of(line).encode()):08x}")
 
 
 def with_pseudo_labels(
@@ -165,10 +170,13 @@ def with_pseudo_labels(
     from lookonce.workflows.predict import predict
 
     output = teacher.with_name(f"{teacher.name}-labels-{threshold}")
+    if not teacher.exists():
+        sys.exit(f"{teacher}: no such run; expected that of the arm's base; add it to --arms, with the same --work")
     known = {image.name for image in open_data(str(labelled)).split("train").image_paths}
     images = open_data(str(path)).split("train").image_paths
     if not (output / "all").exists():
-        (output / "rest.txt").parent.mkdir(parents=True)
+        shutil.rmtree(output, ignore_errors=True)  # of an interrupted call
+        output.mkdir()
         (output / "rest.txt").write_text("".join(f"{image}\n" for image in images if image.name not in known))
         given = {"threshold": threshold, "multi_label": False, "save": "json", "as_labels": "coco"}
         predicted = predict(str(output / "rest.txt"), weights=teacher, output=output / "round", **given)
