@@ -30,8 +30,8 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from limits import SIDE
 from learner import gflop_a_step, make_learner, make_record, make_settings, random_batch
+from limits import SIDE
 from torch import Tensor, nn
 
 from lookonce.cores import memory_kept
