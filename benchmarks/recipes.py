@@ -16,8 +16,11 @@ arm is ahead where the whole interval is above 0.
 
 import argparse
 import json
+import re
+import shutil
 import statistics
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +33,25 @@ BEGIN, END = "<!-- tables: made by benchmarks/recipes.py page -->", "<!-- end of
 
 @dataclass(frozen=True)
 class Arm:
-    """changes: settings that differ from those of all arms. base: the arm it is compared with."""
+    """changes: settings that differ from those of all arms; None: they were removed, and only their results remain.
+
+    base: the arm it is compared with.
+    threshold: above 0, the images that --images leaves out join the training set with the base's detections as labels;
+    epochs then give about as many steps as the base has.
+    """
 
     name: str
-    changes: Mapping[str, Any]
+    changes: Mapping[str, Any] | None
     base: str = "modern"
+    threshold: float = 0.0
 
     @property
     def starts_from_weights(self) -> bool:
         return "weights" in (self.base, self.name)
 
 
+# Images per batch that `batch_size: 0` chooses for 50 images.
+SMALLEST_BATCH = 4
 # The bases first. An arm that changes epochs is compared at unequal cost; its number of steps is in the table.
 ARMS = (
     Arm("modern", {}),
@@ -53,6 +64,9 @@ ARMS = (
     Arm("lr 0.008", {"lr": 0.008}),
     Arm("warm-up 0.5", {"warmup_epochs": 0.5}),
     Arm("mosaic 0.5", {"mosaic": 0.5}),
+    Arm("copy-paste 0.5", None),
+    Arm("reparameterized", None),
+    Arm("pseudo-labels 0.3", {}, threshold=0.3),
     Arm("epochs chosen", {"epochs": 0}),
     Arm("recipe finetune", {"recipe": "finetune"}, "weights"),
     Arm("weights, lr 0.001", {"lr": 0.001}, "weights"),
@@ -73,7 +87,8 @@ def main() -> int:
     run.add_argument("--data", nargs="+", required=True, metavar="NAME=PATH", help="data sets with a split val")
     run.add_argument("--weights", help="weights to start from; without them only arms from random weights")
     run.add_argument("--images", type=int, nargs="+", default=[0], help="training images per set; 0: all")
-    run.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
+    names = [arm.name for arm in ARMS if arm.changes is not None]
+    run.add_argument("--arms", nargs="+", choices=names, default=names)
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     run.add_argument("--width", type=float, default=1.0)
     run.add_argument("--image-size", type=int, default=320)
@@ -96,7 +111,13 @@ def run_missing(arguments: argparse.Namespace) -> None:
     done = {key_of(result) for result in read_results(arguments.results)}
     arms = [arm for arm in ARMS if arm.name in arguments.arms and (arguments.weights or not arm.starts_from_weights)]
     sets = [(*word.split("=", 1), count) for word in arguments.data for count in arguments.images]
-    plan = [(name, path, count, arm, seed) for seed in arguments.seeds for name, path, count in sets for arm in arms]
+    plan = [
+        (name, path, count, arm, seed)
+        for seed in arguments.seeds
+        for name, path, count in sets
+        for arm in arms
+        if count or not arm.threshold
+    ]
     for number, (name, path, count, arm, seed) in enumerate(plan, start=1):
         settings = settings_of(arm, arguments)
         scale = f"{arguments.epochs} epochs at {arguments.image_size} pixels, width {arguments.width:g}"
@@ -105,13 +126,19 @@ def run_missing(arguments: argparse.Namespace) -> None:
         if key_of(line) in done:
             continue
         print(f"[{number}/{len(plan)}] {name}, {count or 'all'} images, {arm.name}, seed {seed}", flush=True)
-        result = train_once(sample_of(Path(path), name, count, arguments.work), settings, seed, arguments.work)
+        data = sample_of(Path(path), name, count, arguments.work)
+        if arm.threshold:
+            base = next(other for other in ARMS if other.name == arm.base)
+            of_base = line | {"arm": base.name, "settings": settings_of(base, arguments)}
+            teacher = arguments.work / "runs" / run_of(of_base)
+            data, settings = with_pseudo_labels(Path(path), data, teacher, arm.threshold, settings)
+        result = train_once(data, settings | {"run": run_of(line)}, seed, arguments.work)
         append(arguments.results, json.dumps(line | result))
 
 
 def settings_of(arm: Arm, arguments: argparse.Namespace) -> dict[str, Any]:
     start = {"weights": str(arguments.weights)} if arm.starts_from_weights else {"width": arguments.width}
-    return {"image_size": arguments.image_size, "epochs": arguments.epochs, **start, **arm.changes}
+    return {"image_size": arguments.image_size, "epochs": arguments.epochs, **start, **(arm.changes or {})}
 
 
 def sample_of(path: Path, name: str, count: int, work: Path) -> Path:
@@ -125,6 +152,37 @@ def sample_of(path: Path, name: str, count: int, work: Path) -> Path:
         source = open_data(str(path))
         write_data([sample(source.split("train"), count, 0), source.split("val")], folder, to="coco", placing="copy")
     return folder if count else path
+
+
+def run_of(line: Mapping[str, Any]) -> str:
+    """Name of the run folder, another for each `key_of`."""
+    words = (str(line[name]) for name in ("data", "images", "arm", "seed"))
+    return re.sub(r"[^\w.]+", "-", f"{' '.join(words)} {zlib.crc32(key_of(line).encode()):08x}")
+
+
+def with_pseudo_labels(
+    path: Path, labelled: Path, teacher: Path, threshold: float, settings: Mapping[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """The data set `labelled` and the other training images of `path`, whose labels are the teacher's detections; and
+    the settings for about as many steps as the teacher's."""
+    from lookonce.data.source import open_data
+    from lookonce.workflows.convert_data import convert_data
+    from lookonce.workflows.predict import predict
+
+    output = teacher.with_name(f"{teacher.name}-labels-{threshold}")
+    if not teacher.exists():
+        sys.exit(f"{teacher}: no such run; expected that of the arm's base; add it to --arms, with the same --work")
+    known = {image.name for image in open_data(str(labelled)).split("train").image_paths}
+    images = open_data(str(path)).split("train").image_paths
+    if not (output / "all").exists():
+        shutil.rmtree(output, ignore_errors=True)  # of an interrupted call
+        output.mkdir()
+        (output / "rest.txt").write_text("".join(f"{image}\n" for image in images if image.name not in known))
+        given = {"threshold": threshold, "multi_label": False, "save": "json", "as_labels": "coco"}
+        predicted = predict(str(output / "rest.txt"), weights=teacher, output=output / "round", **given)
+        convert_data(labelled, output / "all", to="coco", merge=[predicted.pre_labels])
+    fewer = {"epochs": max(round(settings["epochs"] * len(known) / len(images)), 1), "batch_size": SMALLEST_BATCH}
+    return output / "all", {**settings, **fewer}
 
 
 def key_of(result: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from untrained import save_untrained
 
 
 @pytest.fixture
@@ -82,3 +83,19 @@ def test_a_sample_is_drawn_once_and_has_the_whole_validation_split(recipes: Modu
     assert (len(open_data(drawn).split("train")), len(open_data(drawn).split("val"))) == (2, 3)
     assert recipes.sample_of(path, "table", 2, tmp_path / "work") == drawn
     assert recipes.sample_of(path, "table", 0, tmp_path / "work") == path
+
+
+def test_pseudo_labels_are_the_teachers_detections_on_the_other_images(recipes: ModuleType, tmp_path: Path) -> None:
+    from lookonce.data.source import open_data
+    from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
+
+    path = write_synthetic(tmp_path / "table", train=6, val=2, options=SceneOptions(sides=(64, 64), max_things=2))
+    labelled = recipes.sample_of(path, "table", 2, tmp_path / "work")
+    teacher = tmp_path / "work" / "teacher"
+    save_untrained(teacher, CLASS_NAMES[:2], (1, 2))
+    data, settings = recipes.with_pseudo_labels(path, labelled, teacher, 0.3, {"epochs": 12, "width": 0.25})
+    assert settings == {"epochs": 4, "batch_size": recipes.SMALLEST_BATCH, "width": 0.25}
+    train, few = open_data(data).split("train"), open_data(labelled).split("train")
+    assert (len(train), len(open_data(data).split("val"))) == (6, 2)
+    assert len(train.labels) > len(few.labels)
+    assert recipes.with_pseudo_labels(path, labelled, teacher, 0.3, {"epochs": 12})[0] == data
