@@ -27,7 +27,7 @@ from lookonce.errors import (
     shortened,
 )
 from lookonce.exit_codes import ExitCode
-from lookonce.layout import PLAIN
+from lookonce.layout import PLAIN, Layout
 from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
 from lookonce.settings.names import suggestion
 from lookonce.shown import shown_lines, without_secrets
