@@ -128,8 +128,8 @@ def test_what_is_imported_by_text_is_there_and_not_above() -> None:
 
 # ---- who prints: the command line alone
 
-# Programs of their own, which other processes start and read: the first with another Python's packages.
-PROGRAMS = {"lookonce.runtimes.mindspore_program", "lookonce.workflows.bench_process"}
+# Programs of their own, which other processes start and read: the first two with another Python's packages.
+PROGRAMS = {"lookonce.runtimes.mindspore_program", "lookonce.weights.pickled", "lookonce.workflows.bench_process"}
 
 
 def prints(module: str) -> list[int]:

@@ -55,6 +55,7 @@ def test_a_table_without_rows_is_its_heading() -> None:
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
     monkeypatch.setattr("lookonce.log.console", lambda: console)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     return console
 
 

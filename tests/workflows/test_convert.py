@@ -201,7 +201,7 @@ def test_the_probe_finds_a_wrong_mask_of_a_real_network(
     done = convert(tmp_path / "wrong.cfg", weights, output=tmp_path / "right", probe=images, mask="1,2,3")
     assert any("mask=1,2,3" in note and "--mask" not in note for note in done.notes)
     with Image.open(tmp_path / "right-masks.png") as sheet:
-        assert sheet.size == (2 * (640 + 8), 28 + 6 * (640 + 8))
+        assert sheet.size == (8 + 2 * (640 + 8), 8 + 6 * (26 + 640 + 8))
 
 
 def test_the_probe_needs_a_network_from_darknet(tmp_path: Path) -> None:

@@ -301,11 +301,11 @@ def _require_possible(runtime: Runtime, request: PredictRequest) -> None:
 
 def _require_shareable(request: PredictRequest, media: Media) -> None:
     if not media.is_finite:
-        raise SettingsError.of(
-            "devices",
-            request.source,
-            "contains videos or streams, which one process reads in order, or is a manifest; leave devices out; divide "
-            "a manifest with --part",
+        raise SettingsError(
+            f"devices: {request.source} contains videos or streams, which one process reads in order, or is a "
+            "manifest; leave devices out; divide a manifest with --part",
+            setting="devices",
+            value=request.source,
         )
     if request.show:
         raise SettingsError("show: one process has the window; leave devices or show out", setting="show")
