@@ -191,7 +191,7 @@ def test_a_job_whose_storage_answers_badly_all_the_time_gives_what_local_files_g
     bucket: Any, zipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lookonce.remote.objects.FIRST_PAUSE_SECONDS", 0.02)
-    bucket.faults = [None, 500, "slow", "lost", None, 503, "cut", None, "slow", (429, "SlowDown")] * 1000
+    bucket.faults = [None, 500, "slow", "lost", None, 503, "cut", None, None, (429, "SlowDown")] * 1000
     result = train()
     assert result.exit_code == 0
     (fetched,) = Path("cache", "data").rglob("coco2017.zip")
