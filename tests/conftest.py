@@ -59,8 +59,8 @@ def shared() -> Callable[[str], Path]:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """The whole suite runs in one process more than there are cores, for its tests wait a fifth of their time; tests that
-    are named run in this one, which starts at once."""
+    """The whole suite runs in one process more than there are cores, for its tests wait a fifth of their time. Tests
+    that are named run in this process, which starts at once."""
     return min(usable_processors() + 1, 8) if config.args == config.getini("testpaths") else 0
 
 

@@ -134,6 +134,7 @@ def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, im
 def test_pre_labels_are_a_data_set_with_the_detections_as_boxes(program, weights, folder, tmp_path):
     predicted = predict(str(folder), weights=weights, output=tmp_path, save="json", as_labels=program)
     source = open_data(predicted.pre_labels)
+    assert source.format == program
     dataset = source.split(*source.splits)
     assert dataset.class_names == ("cat", "dog")
     assert [path.name for path in dataset.image_paths] == [path.name for path in sorted(folder.iterdir())]

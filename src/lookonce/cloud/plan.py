@@ -209,17 +209,15 @@ def _read_rank_table(path: Path) -> list[_Server]:
     try:
         table = parse_json(read_text_file(path))
         if "server_list" in table:
-            found = [(entry["server_id"], entry["device"]) for entry in table["server_list"]]
+            servers = table["server_list"]
+            found = [[(card["rank_id"], card["device_id"]) for card in server["device"]] for server in servers]
         else:  # the older format has no rank_id: ranks are numbered by server, then by card
-            groups = [instance for group in table["group_list"] for instance in group["instance_list"]]
-            found = [(entry["server_id"], entry["devices"]) for entry in groups]
-        ranks = count()
+            servers = [instance for group in table["group_list"] for instance in group["instance_list"]]
+            ranks = count()
+            found = [[(next(ranks), card["device_id"]) for card in server["devices"]] for server in servers]
         return [
-            _Server(
-                address=address,
-                cards={int(card.get("rank_id", next(ranks))): int(card["device_id"]) for card in cards},
-            )
-            for address, cards in found
+            _Server(address=server["server_id"], cards={int(rank): int(device) for rank, device in cards})
+            for server, cards in zip(servers, found, strict=True)
         ]
     except OSError as error:
         problem = f"cannot be read ({error.strerror}); check the path"

@@ -173,7 +173,8 @@ def _find_darknet(listing: Listing) -> list[Path]:
 
 def _only(root: Path, files: list[Path], kind: str) -> Path:
     if len(files) > 1:
-        raise DataError.at(root, f"has {len(files)} {kind} files; expected one; choose one: --data {files[0]}")
+        one = "one, or a data.yaml" if kind == "YAML" else "one"
+        raise DataError.at(root, f"has {len(files)} {kind} files; expected {one}; choose one: --data {files[0]}")
     return files[0]
 
 

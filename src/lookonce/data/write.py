@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -125,8 +124,10 @@ def write_data(
                 orders = [np.argsort([f"{path.stem}.json" for path in one.image_paths]) for one in placed]
                 placed = [one.take(order) for one, order in zip(placed, orders, strict=True)]
             without = placed if FORMATS[to].marks_crowd else [take_boxes(one, ~one.crowd) for one in placed]
-            write = FORMATS[to].write if scores is None else partial(write_label_studio, scores=scores)
-            write(new, without)
+            if to == "label-studio":  # the only format that has scores
+                write_label_studio(new, without, scores=scores)
+            else:
+                FORMATS[to].write(new, without)
             difference = _compare(placed, open_data(new), to)
             for name, text in (notes or {}).items():
                 (new / name).write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ def sentences(content: Content) -> list[str]:
 def _scores(content: Content) -> Iterator[str]:
     metrics = content.metrics
     if metrics.get("AP50", -1) < 0:
-        yield "It has not been scored: there are no labelled images to score it on."
+        yield "It has not been scored on labelled images."
     else:
         interval = metrics.get("intervals", {}).get("AP50")
         sure = f" (95 % interval {interval['low']:.3f} to {interval['high']:.3f})" if interval else ""

@@ -61,26 +61,26 @@ class OnnxRuntime(ExportedRuntime):
             added += threshold_inputs()
         self.content = content + added
         session = open_session(self.content, path, threads or usable_threads(), device=device)
+        self._first: onnxruntime.InferenceSession | None = session
         record = parse_record(session.get_modelmeta().custom_metadata_map.get(RECORD_KEY), path, "onnx")
         super().__init__(path, record, interface_of(session, path, graph["output"]), threads=threads)
         require_heads(heads, record, path)
         shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
         require_shapes(shapes, record, self.interface, path)
-        self._engines[self.gives, 1] = _engine_of(session, self.gives)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         content, names = self.content, list(outputs)
-        if not set(names) <= set(self.interface.outputs):
-            content = with_outputs(content, names, raw_names(self.record))
-        return _engine_of(open_session(content, self.path, threads if at_once == 1 else 1, device=self._device), names)
+        session, self._first = self._first, None
+        if session is None:
+            if not set(names) <= set(self.interface.outputs):
+                content = with_outputs(content, names, raw_names(self.record))
+            session = open_session(content, self.path, threads if at_once == 1 else 1, device=self._device)
 
+        def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
+            values: Sequence[NDArray[Any]] = session.run(names, {"images": images, **thresholds})
+            return values
 
-def _engine_of(session: onnxruntime.InferenceSession, names: Sequence[str]) -> Engine:
-    def run(images: NDArray[Any], thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
-        values: Sequence[NDArray[Any]] = session.run(names, {"images": images, **thresholds})
-        return values
-
-    return run
+        return run
 
 
 def read_onnx(path: Path) -> bytes:
