@@ -94,23 +94,29 @@ def test_the_command_serves_until_a_signal_and_says_how_much(
     stop: signal.Signals, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log, statuses = "", []
+    before = signal.signal(stop, signal.SIG_DFL)  # under nohup SIGHUP is ignored, and then the server ignores it too
 
     def ask() -> None:
         nonlocal log
-        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/", log)):
-            time.sleep(0.005)
-            log += capsys.readouterr().err
-        connection = HTTPConnection("127.0.0.1", int(found[1]), timeout=20)
-        connection.request("POST", "/detect", IMAGE)
-        statuses.append(read_reply(connection.getresponse()).status)
-        os.kill(os.getpid(), stop)  # the connection is open and idle
+        try:
+            while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/", log)):
+                time.sleep(0.005)
+                log += capsys.readouterr().err
+            connection = HTTPConnection("127.0.0.1", int(found[1]), timeout=20)
+            connection.request("POST", "/detect", IMAGE)
+            statuses.append(read_reply(connection.getresponse()).status)
+        finally:
+            os.kill(os.getpid(), stop)  # the connection is open and idle
         assert connection.sock.recv(1) == b""
         connection.close()
 
     client = threading.Thread(target=ask)
     client.start()
-    assert main(["serve", str(weights), "--port", "0", "--json-log", "--json"]) == 0
-    client.join()
+    try:
+        assert main(["serve", str(weights), "--port", "0", "--json-log", "--json"]) == 0
+    finally:
+        client.join()
+        signal.signal(stop, before)
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"models": ["colours"], "num_requests": 1}
     assert statuses == [200]
