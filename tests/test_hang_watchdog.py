@@ -12,7 +12,6 @@ import pytest
 from raised import raises
 
 from lookonce import distributed, hang_watchdog
-from lookonce.distributed import RankLost
 from lookonce.hang_watchdog import HangWatchdog
 
 
@@ -48,7 +47,7 @@ def test_a_rank_that_hangs_is_named_and_those_who_wait_end(
     in_ranks: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(HangWatchdog, "start", start_sooner)
-    with pytest.raises((RuntimeError, RankLost)):  # ended by its own watch, or told by one that ended sooner
+    with raises(RuntimeError, " ended "):
         in_ranks(3, hang, timeout_seconds=10)
     said = capfd.readouterr().err
     assert re.search(r"rank 0: rank 1 \(process \d+ on \S+\) .* 0\.5 s", said)

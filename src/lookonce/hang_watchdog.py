@@ -147,14 +147,24 @@ class HangWatchdog:
         self._exit(f"lost rank 0 or torchrun of its node, and now exits ({first_line(error)})")
 
     def _give_up(self, missing: dict[int, str], cause: str) -> None:
-        waiting = [other for other in range(self.num_ranks) if other not in missing]
-        is_first = self.rank == waiting[0]
-        self._exit(f"{cause}; {len(waiting)} of {self.num_ranks} ranks waited and now exit" if is_first else "")
+        first, *others = [other for other in range(self.num_ranks) if other not in missing]
+        if self.rank in others:
+            self._await_end(first)
+            os._exit(1)
+        self._exit(f"{cause}; {1 + len(others)} of {self.num_ranks} ranks waited and now exit")
+
+    def _await_end(self, other: int) -> None:
+        """Wait until that rank has ended, for GRACE_SECONDS at most: it names the cause, but if this rank ended sooner,
+        a broken connection would reach it first, and it would take this rank for the lost one."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        with suppress(RuntimeError):  # the store ends with its server
+            life = self._published(other)
+            while time.monotonic() < deadline and (life["machine"] != self._machine or _is_running(life["pid"])):
+                time.sleep(0.02)
 
     def _exit(self, message: str) -> NoReturn:
-        if message:
-            sys.stderr.write(f"lookonce: rank {self.rank}: {message}\n")
-            sys.stderr.flush()
+        sys.stderr.write(f"lookonce: rank {self.rank}: {message}\n")
+        sys.stderr.flush()
         os._exit(1)
 
 
