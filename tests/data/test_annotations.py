@@ -54,7 +54,8 @@ def test_boxes_outside_are_clipped_or_left_out_with_a_count() -> None:
     boxes = [(-5, 10, 20, 60), (100, 0, 120, 20), (0, 0, 100.004, 50)]
     dataset = assemble(annotations(boxes), findings.append)
     np.testing.assert_array_equal(dataset.boxes_xyxy, [(0, 10, 20, 50), (0, 0, 100, 50)])
-    assert ["clipped" in finding.message for finding in findings] == [True, False]
+    assert [finding.message.split()[-1] for finding in findings] == ["clipped", "out"]
+    assert ["lies outside" in finding.message for finding in findings] == [False, True]
     assert [finding.name for finding in findings] == ["box-outside"] * 2
     assert findings[0].message.startswith("box 0: box (-5, 10, 20, 60) ")
     assert "100x50" in findings[0].message

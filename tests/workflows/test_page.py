@@ -201,9 +201,12 @@ def test_the_server_gives_the_folder_with_the_headers_of_threads(model: Path, pa
             serving(tmp_path / "site", server.server_port),
         ):
             pass
+        with raises(SettingsError, setting="port", value=server.server_port):  # before anything is written
+            page(model, output=tmp_path / "other", serve=True, port=server.server_port)
         connection.close()
         server.shutdown()
         thread.join()
+    assert not (tmp_path / "other").exists()
     assert answers == {
         "/": (200, "text/html"),
         "/ort.wasm.min.mjs": (200, "text/javascript"),

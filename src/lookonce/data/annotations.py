@@ -154,8 +154,8 @@ def _inside(
     with np.errstate(invalid="ignore"):
         outside = (np.abs(boxes - clipped) > OUTSIDE_PIXELS).any(axis=1) & keep
     for row in np.flatnonzero(outside | (keep & ~visible)):
-        fate = "clipped" if visible[row] else "left out"
-        where = f"extends outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} image and is {fate}"
+        does, fate = ("extends", "clipped") if visible[row] else ("lies", "left out")
+        where = f"{does} outside the {sizes[row, 0]:g}x{sizes[row, 1]:g} image and is {fate}"
         report(_of_box(found, int(row), "box-outside", where))
     return visible
 

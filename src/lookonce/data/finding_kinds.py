@@ -126,8 +126,9 @@ boxes
   box-without-area, warning: left out
     a box has zero width or height, or swapped corners
     draw it again or delete it; training leaves it out, eval counts it as missed
-  box-outside, warning: clipped to the image
-    a box extends outside its image -- clip it to the image, as training does
+  box-outside, warning: clipped, or left out if no part is inside
+    a box extends outside its image
+    draw it again or clip it; training clips it, and leaves it out if no part is inside
   repeated-box, warning: the second left out
     two boxes of one class overlap (IoU over 0.95) -- delete one; otherwise each counts as an object to detect
   box-of-two-classes, warning

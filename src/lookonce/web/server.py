@@ -70,10 +70,18 @@ class Handler(BaseHTTPRequestHandler):
 def serving_answers(answer: Answer, port: int, added: Mapping[str, str] = NOT_KEPT) -> Iterator[ThreadingHTTPServer]:
     """A server of what a function answers, which several threads call, bound to a port of the loopback interface; 0: a
     free one. `serve_forever` answers."""
+    with _bound(port, partial(Handler, answer=answer, added=added)) as server:
+        yield server
+
+
+def require_free_port(port: int) -> None:
+    """SettingsError if a server could not be bound to the port: known before the work of making what it serves."""
+    _bound(port, BaseHTTPRequestHandler).server_close()
+
+
+def _bound(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     try:
-        server = ThreadingHTTPServer((LOOPBACK, port), partial(Handler, answer=answer, added=added))
+        return ThreadingHTTPServer((LOOPBACK, port), handler)
     except (OSError, OverflowError) as error:
         problem = f"cannot be used ({error}); expected a free port, or 0 to choose one"
         raise SettingsError.of("port", port, problem) from error
-    with server:
-        yield server

@@ -9,7 +9,7 @@ from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.runtimes.kinds import kind_of
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
-from lookonce.web.server import LOOPBACK, serving
+from lookonce.web.server import LOOPBACK, require_free_port, serving
 from lookonce.web.site import write_site
 from lookonce.weights.pull import find_weights
 
@@ -60,6 +60,8 @@ def page(
         Port of --serve; 0: a free one.
     """
     if weights is not None:
+        if serve:
+            require_free_port(port)
         write_page(weights, output, names=names, image_size=image_size, title=title, overwrite=overwrite)
     elif not serve:
         problem = "not given; name a checkpoint, a run folder or an .onnx file, e.g. lookonce page runs/train-1"
