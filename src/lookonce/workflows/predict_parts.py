@@ -63,8 +63,8 @@ class PredictedParts:
         if len(self.parts) > MOST_SHOWN:
             failed = sum(record["failed"] for record in self.parts)
             yield f"{len(self.parts) - MOST_SHOWN:,} more parts; in all {failed:,} images could not be read"
-        rate = f"{self.num_new / max(self.seconds, 1e-9):.1f} images/s in {self.seconds:.1f} s"
-        yield f"{counted(self.num_new, 'image')} in this run, {rate}"
+        rate = f", {self.num_new / max(self.seconds, 1e-9):.1f} images/s in {self.seconds:.1f} s"
+        yield f"{counted(self.num_new, 'image')} in this run{rate if self.num_new else ''}"
         yield f"written: {self.output}: {counted(len(self.parts), 'part')}"
 
 
