@@ -85,6 +85,7 @@ def launch(
     require_devices(settings)
     threads = settings.cpus_per_rank or threads_per_process(settings.devices)
     task = Task(function=function, flags=flags, threads=threads, after_failure=after_failure)
+    get_logger().info(f"starting {counted(settings.devices, 'process')}")
     failed: Mapping[int, int] = {}
     with _WorkerGroup.of_job(task, settings.max_restarts, on_progress) as group, group.on_signals(), suppress(_Abort):
         if settings.rdzv_endpoint and settings.node_rank:

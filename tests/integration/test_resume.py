@@ -102,6 +102,10 @@ def test_a_setting_that_would_train_another_network_is_refused(stopped: Path, st
     with raises(SettingsError, setting="file", value="other.yaml"):
         train(resume=str(stopped), file="other.yaml")
     train(resume=str(stopped), epochs="3")  # the same again is no change
+    train(resume=str(stopped))
+    log = (stopped / "log.txt").read_text()
+    assert log.count(", resumed at epoch") == 1
+    assert log.count(", complete already") == 1
     assert arrays_of(stopped) == arrays_of(straight.run.path)
 
 

@@ -14,6 +14,7 @@ from lookonce.data.loader import Batch
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.reports.content import Content, Run, best_metrics, read_result, read_run
+from lookonce.reports.elements import fraction
 from lookonce.reports.html import render, write_plots
 from lookonce.reports.images import ComparedImage
 from lookonce.reports.sheets import write_batch
@@ -139,6 +140,11 @@ def test_only_changed_settings_are_shown_first_and_a_dash_stands_for_nothing_to_
     assert '<td class="number" data-value="-1.0">–</td>' in page
 
 
+def test_a_class_without_objects_has_a_dash_and_no_bar() -> None:
+    assert "meter" in fraction(0.0, meter=True)
+    assert fraction(-1, meter=True) == '<td class="number" data-value="-1">–</td>'
+
+
 def test_a_run_that_has_only_begun_gives_a_page_too(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(Settings(data="d").model_dump(mode="json")))
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 0, "loss": 2.0}\n{"epoch": 1, "lo')
@@ -153,6 +159,8 @@ def test_a_run_that_has_only_begun_gives_a_page_too(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with raises(DataError, "settings.yaml", path=tmp_path):
         read_run(tmp_path)
+    with raises(DataError, "no such folder", path=tmp_path / "absent"):
+        read_run(tmp_path / "absent")
 
 
 def test_a_file_without_scores_is_no_evaluation(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_what_is_complete_is_not_made_again(run: Any, tmp_path: Path, monkeypatc
     again = run("2/3", tmp_path, resume=True)
     assert (again.parts.parts, again.parts.num_new) == (first.parts.parts, 0)
     assert next(as_text(again)) == next(as_text(first))
-    assert list(as_text(again))[1] == "0 images in this run"  # no throughput
+    assert "images/s" not in list(as_text(again))[1]
 
 
 def test_only_what_is_missing_or_damaged_is_made_again(run: Any, one_process: bytes, tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ def read_run(folder: Path) -> Run:
     """Reads settings.yaml, metrics.jsonl and the record of a run folder; only the first is required."""
     path = folder / "settings.yaml"
     if not path.is_file():
-        problem = "contains no settings.yaml; expected the folder of a training run, such as runs/train-1"
-        raise DataError.at(folder, problem)
+        problem = "contains no settings.yaml" if folder.exists() else "no such folder"
+        raise DataError.at(folder, f"{problem}; expected the folder of a training run, such as runs/train-1")
     settings = {entry.name: entry.value for entry in read_entries(path)}
     return Run(folder=folder, settings=settings, rows=RunFolder(folder).metrics(), record=_read_record(folder))
 

@@ -267,9 +267,11 @@ def summary(
     num_parameters = sum(parameter.numel() for parameter in learner.model.parameters())
     steps_per_epoch = learner.schedule.steps_per_epoch
     position = trainer.position
-    resumed = (
-        f", resumed at epoch {position.epoch + 1}, batch {position.batch}" if position.epoch or position.batch else ""
-    )
+    resumed = ""
+    if position.epoch >= settings.epochs:
+        resumed = ", complete already"
+    elif position.epoch or position.batch:
+        resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}"
     val = counts(val_set) if val_set else f"none (val_split {settings.val_split}): no evaluation, no checkpoints/best"
     made = f", held out of {settings.train_split} (val_fraction {settings.val_fraction:g}, seed {settings.seed})"
     size = "{}x{}".format(*hw_of(settings.image_size))
