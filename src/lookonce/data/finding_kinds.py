@@ -123,6 +123,9 @@ boxes
   uniform-rows, warning
     all long YOLO rows have the same length: polygons, or boxes with keypoints?
     if they have keypoints, write kpt_shape into the data.yaml
+  joined-rows, warning
+    a YOLO row has the length of two or more boxes without the line end between them, and is read as a polygon
+    break the row before the class of the second box, if they are boxes
   box-without-area, warning: left out
     a box has zero width or height, or swapped corners
     draw it again or delete it; training leaves it out, eval counts it as missed

@@ -163,6 +163,15 @@ def test_rows_that_do_not_fit_kpt_shape_are_errors(tmp_path: Path, save_image: S
     assert findings_of(root) == (["malformed-entry"], [])
 
 
+def test_two_boxes_on_one_line_are_not_read_as_a_polygon_in_silence(tmp_path: Path, save_image: Save) -> None:
+    """A row appended to a file without a line end: 0.2 and the class 0 become 0.20."""
+    rows = [f"0 .5 .5 .{number} .2" for number in range(10, 30)]
+    root = labelled(tmp_path, {"train/a": "\n".join([*rows, "0 .5 .5 .2 .20 .4 .4 .1 .1"])}, save_image)
+    assert findings_of(root)[0] == ["joined-rows"]
+    mixed = labelled(tmp_path / "mixed", {"train/a": f"{rows[0]}\n0 .1 .1 .4 .1 .4 .4 .1 .4"}, save_image)
+    assert findings_of(mixed)[0] == []
+
+
 @pytest.mark.parametrize("shape", ["[3]", "[3, 4]", "[0, 2]", "3", "[three, 2]", "[3.0, 2]"])
 def test_a_kpt_shape_that_is_none_is_refused(tmp_path: Path, save_image: Save, shape: str) -> None:
     with raises(DataError, path="data.yaml", setting="kpt_shape"):

@@ -22,7 +22,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.formats.names import checked_names, is_names_file, read_list
 from lookonce.data.formats.shapes import around, of_centre
-from lookonce.data.formats.yolo_rows import RowKind, choose_row_kind
+from lookonce.data.formats.yolo_rows import RowKind, choose_row_kind, joined_rows
 from lookonce.data.headers import header_sizes_wh, missing_rows
 from lookonce.data.listing import Listing, Locator, locate_images, split_of_folders
 from lookonce.data.splits import DataSource, in_order
@@ -63,6 +63,10 @@ def read_yolo(
     row_kind = choose_row_kind([words for _, _, words in lines], kpt_shape, other_rows)
     if row_kind.doubt:
         report(Finding(name="uniform-rows", file=str(origin), message=f"{origin}: split {split!r}: {row_kind.doubt}"))
+    joined = [] if row_kind.has_keypoints else joined_rows([words for _, _, words in lines])
+    for row, number, words in (lines[place] for place in joined):
+        problem = f"line {number} has {len(words)} numbers, unlike nearly all others; are two boxes on one line?"
+        report(Finding.at("joined-rows", label_paths[row], problem))
     rows, numbers, values = [], [], []
     for row, number, words in lines:
         try:

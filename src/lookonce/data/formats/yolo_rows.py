@@ -15,6 +15,7 @@ _VISIBILITY = frozenset({0.0, 1.0, 2.0})  # COCO's v of a keypoint x, y, v
 # Of the corners' extent: how far two corners of a hand-drawn oriented box may be from a parallelogram's. Read so, boxes
 # with two keypoints x, y are off by about their extent.
 _SKEW = 0.1
+_RAREST = 20  # rows to one that is unlike them
 
 Rows = Sequence[Sequence[str]]
 
@@ -65,6 +66,15 @@ def choose_row_kind(rows: Rows, kpt_shape: tuple[int, int] | None, other_rows: C
         doubt=f"all {len(long_rows)} rows that are no boxes have {length} numbers and are read as polygons; if they "
         f"are boxes with keypoints, write kpt_shape: [{(length - _BOX) // 2}, 2] into the data.yaml"
     )
+
+
+def joined_rows(rows: Rows) -> list[int]:
+    """Places of rows that have the length of boxes without the line ends between them, if at most a twentieth have it.
+
+    The class of the next box then follows the last number without a space: N boxes have 4 N + 1 words.
+    """
+    joined = [place for place, row in enumerate(rows) if len(row) > _BOX and len(row) % 4 == 1]
+    return joined if _RAREST * len(joined) <= len(rows) else []
 
 
 def _is_oriented_box(row: Sequence[str]) -> bool:
