@@ -75,6 +75,9 @@ def test_a_list_in_its_own_order_from_its_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert places(listing) == ["b.png", "a.png", "elsewhere.png"]
     assert [one.read().shape for one in find_images(listing)] == [(4, 6, 3)] * 3
+    listing.write_text("b.png\n\ngone.png\n", encoding="utf-8")
+    with raises(DataError, "image 2 of", "list.txt", path="gone.png"):
+        [*find_media(listing).entries][1].read()
 
 
 def test_images_of_one_name_get_places_of_their_own(tmp_path):

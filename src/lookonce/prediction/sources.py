@@ -163,7 +163,13 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
         return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)), reconnect)
     paths, folder = _paths(text, follow_links)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
-    return _media_of([_entry(path, place) for path, place in zip(paths, places, strict=True)])
+    entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
+    if is_manifest(text):
+        for row, path in enumerate(paths):
+            if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
+                problem = f"no such file; image {row + 1} of the list {text}"
+                entries[row] = _unreadable(str(path), places[row], DataError.at(path, problem))
+    return _media_of(entries)
 
 
 def find_images(source: str | Path) -> list[ImageSource]:

@@ -141,7 +141,7 @@ def _pair(dataset: Dataset, results: Results, lowest: Sequence[float], index: in
     left = _drawn(image, truth, names, framed=~hit_truth, show_scores=False)
     right = _drawn(image, found, names, framed=~hit_found)
     missed, wrong = int((~hit_truth).sum()), int((~hit_found).sum())
-    counts = f": {len(truth)} labelled (left), {missed} missed; {len(found)} detected, {wrong} of them wrong; errors in red"
+    counts = f": {len(truth)} labelled (left), {missed} missed; {len(found)} detected, {wrong} wrong; errors in red"
     gap = np.full((len(left), GAP // 2, 3), GROUND, np.uint8)
     return _headed(np.concatenate([left, gap, right], axis=1), path.name, counts, PAIR_WIDTH)
 

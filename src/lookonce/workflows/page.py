@@ -11,7 +11,7 @@ from lookonce.runtimes.kinds import kind_of
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
 from lookonce.web.server import LOOPBACK, require_free_port, serving
 from lookonce.web.site import write_site
-from lookonce.weights.pull import find_weights
+from lookonce.weights.pull import find_weights, require_weights
 
 DEFAULT_PORT = 8000
 
@@ -84,6 +84,7 @@ def write_page(
     weights: Path, output: Path, *, names: Path | None, image_size: int | str | None, title: str, overwrite: bool
 ) -> None:
     """A new page -> the folder `output`. LookonceError if the folder has other content, or a page and not overwrite."""
+    require_weights(weights)
     require_replaceable(output, overwrite=overwrite, is_own=is_page(output))
     found = find_weights(weights)
     with exported(found, names, image_size) as model, atomic_folder(output) as folder:
