@@ -1,4 +1,4 @@
-"""Metadata of an exported file: its record, and the result of `verify`."""
+"""Metadata of an exported file: its record (in .onnx stored here, else by the format's writer); result of `verify`."""
 
 import io
 from pathlib import Path

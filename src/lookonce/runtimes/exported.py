@@ -22,7 +22,7 @@ from lookonce.model.nms import select_detections
 from lookonce.settings import record as records
 from lookonce.settings.record import ModelRecord
 
-RECORD_KEY = "lookonce_record"  # key in a file's metadata; exporters/metadata.py writes it
+RECORD_KEY = "lookonce_record"  # key in a file's metadata; each format's writer stores it
 INTERFACE_KEY = "lookonce_interface"  # second key, in formats that do not describe their own inputs and outputs
 DETECTION_OUTPUTS = ("boxes_xyxy", "scores", "labels", "image_index")
 DECODED_OUTPUTS = ("boxes_xyxy", "scores")
