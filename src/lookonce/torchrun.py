@@ -25,9 +25,8 @@ def run_job(settings: Settings, command: Sequence[str]) -> dict[int, int]:
     from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
     least, _, most = settings.nnodes.partition(":")
-    endpoint = (
-        settings.rdzv_endpoint or "127.0.0.1:0"
-    )  # not localhost: a bare container resolves no names, not even its own
+    # Not localhost: a bare container resolves no names, not even its own.
+    endpoint = settings.rdzv_endpoint or "127.0.0.1:0"
     config = LaunchConfig(
         min_nodes=int(least),
         max_nodes=int(most or least),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lookonce.cores import NUM_FETCHERS
 from lookonce.data.decoders import TruncatedImage
 from lookonce.data.findings import RaiseOnError
+from lookonce.data.headers import missing_rows
 from lookonce.data.images import IMAGE_SUFFIXES, read_image
 from lookonce.data.links import report_links
 from lookonce.data.listing import Listing
@@ -165,10 +166,9 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
     entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
     if is_manifest(text):
-        for row, path in enumerate(paths):
-            if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
-                problem = f"no such file; image {row + 1} of the list {text}"
-                entries[row] = _unreadable(str(path), places[row], DataError.at(path, problem))
+        for row in missing_rows(paths):
+            error = DataError.at(paths[row], f"no such file; image {row + 1} of the list {text}")
+            entries[row] = _unreadable(str(paths[row]), places[row], error)
     return _media_of(entries)
 
 

@@ -60,10 +60,11 @@ def read_yolo(
             return [words for path in other_labels() for _, words in _lines(path, ignore)]
         return []
 
-    row_kind = choose_row_kind([words for _, _, words in lines], kpt_shape, other_rows)
+    of_all = [words for _, _, words in lines]
+    row_kind = choose_row_kind(of_all, kpt_shape, other_rows)
     if row_kind.doubt:
         report(Finding(name="uniform-rows", file=str(origin), message=f"{origin}: split {split!r}: {row_kind.doubt}"))
-    joined = [] if row_kind.has_keypoints else joined_rows([words for _, _, words in lines])
+    joined = [] if row_kind.has_keypoints else joined_rows(of_all)
     for row, number, words in (lines[place] for place in joined):
         problem = f"line {number} has {len(words)} numbers, unlike nearly all others; are two boxes on one line?"
         report(Finding.at("joined-rows", label_paths[row], problem))
