@@ -12,6 +12,7 @@ from lookonce.errors import SettingsError
 from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.onnx import at_opset
 from lookonce.model.normalise import to_network_input
+from lookonce.runtimes.exported import DETECTION_OUTPUTS
 from lookonce.runtimes.onnx import OnnxRuntime, open_session, threshold_inputs
 
 
@@ -133,3 +134,9 @@ def test_another_opset_computes_the_same(detections_file):
 def test_an_opset_that_onnx_cannot_convert_to_is_an_error(detections_file):
     with raises(SettingsError, setting="opset", value=1):
         at_opset(onnx.load(detections_file.path), 1)
+
+
+def test_the_bytes_of_an_opened_file_have_its_own_outputs_only(file_of) -> None:
+    """The page runs them in the browser, where each output is copied for each frame."""
+    content = OnnxRuntime(file_of("onnx, detections").path).content
+    assert [output.name for output in onnx.load_model_from_string(content).graph.output] == list(DETECTION_OUTPUTS)
