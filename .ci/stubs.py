@@ -2,7 +2,7 @@
 
     ./run python .ci/stubs.py > src/lookonce/__init__.pyi
 
-A verb takes each path also as text; see `lookonce.request.takes_text_paths`.
+A verb takes each path also as text; see lookonce/python_values.py.
 """
 
 import inspect
@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import lookonce
+from lookonce.request import Listed
 from lookonce.settings.schema import Settings
 
 HEAD = """\
@@ -39,7 +40,7 @@ def stub() -> str:
 
 
 def function_stub(name: str, function: Callable[..., Any], imports: set[str]) -> str:
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     words: list[str] = []
     for one in inspect.signature(function).parameters.values():
         is_named = one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD)
@@ -69,7 +70,7 @@ def type_text(hint: Any, imports: set[str]) -> str:
         imports.add("from typing import Literal")
         return f"Literal[{', '.join(map(repr, parts))}]"
     if origin is Annotated:
-        return type_text(parts[0], imports)
+        return type_text(str | Sequence[str | int] if hint == Listed else parts[0], imports)
     if origin is list or (origin is tuple and len(set(parts) - {Ellipsis}) == 1):  # verbs take any sequence
         return type_text(Sequence[parts[0]], imports)  # type: ignore[valid-type]
     if origin in (Union, UnionType):

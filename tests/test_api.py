@@ -1,5 +1,6 @@
 """`import lookonce`: its names, the detector that `load` opens, and the results that it returns."""
 
+import io
 import json
 import runpy
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -112,7 +114,16 @@ def test_all_ways_to_give_an_image_find_the_same(
 ) -> None:
     (expected,) = detector.detect([image])
     path = folder / "a.png"
-    for source in (path, str(path), path.read_bytes(), image, image / 255, [image], image[None]):
+    for source in (
+        path,
+        str(path),
+        path.read_bytes(),
+        io.BytesIO(path.read_bytes()),
+        image,
+        image / 255,
+        [image],
+        image[None],
+    ):
         (result,) = detector(source)
         np.testing.assert_array_equal(result.boxes_xyxy, expected.boxes_xyxy)
         np.testing.assert_array_equal(result.scores, expected.scores)
@@ -168,9 +179,28 @@ def test_an_image_that_cannot_be_read(detector: lookonce.LoadedDetector, folder:
         detector.predict(folder / "broken.png")
 
 
-@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.5])
+def test_detect_takes_one_image_a_list_or_a_batch(detector: lookonce.LoadedDetector, image: np.ndarray) -> None:
+    (expected,) = detector.detect([image])
+    for images in (image, image[None], (image,)):
+        (found,) = detector.detect(images)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+def test_the_size_of_the_input_is_chosen_at_loading(
+    detector: lookonce.LoadedDetector, weights: Path, image: np.ndarray
+) -> None:
+    other = lookonce.load(weights, device="cpu", image_size=(64, 96))
+    assert (detector.record.image_size, other.record.image_size) == ((64, 64), (64, 96))
+    assert str(other(image)) != str(detector(image))
+    with raises(SettingsError, setting="image_size"):
+        detector.predict(image, image_size=96)
+    with raises(SettingsError, setting="image_size", value=100):
+        lookonce.load(weights, image_size=100)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 1.5, "0.5"])
 def test_a_threshold_is_a_number_from_0_to_1(
-    threshold: float, detector: lookonce.LoadedDetector, image: np.ndarray
+    threshold: Any, detector: lookonce.LoadedDetector, image: np.ndarray
 ) -> None:
     for use in (detector.predict, lambda source, threshold: detector.detect([source], threshold=threshold)):
         with raises(SettingsError, "threshold") as caught:

@@ -80,8 +80,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = _MODULES.get(name, f"lookonce.workflows.{name}")
     found = getattr(import_module(module), "evaluate" if name == "eval" else name)
-    if not isinstance(found, type) and name != "load":
-        found = import_module("lookonce.request").takes_text_paths(found)
+    if not isinstance(found, type):
+        found = import_module("lookonce.python_values").takes_python_values(found)
     globals()[name] = found
     return found
 

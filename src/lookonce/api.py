@@ -2,17 +2,16 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError, require_fraction
-from lookonce.request import takes_text_paths
+from lookonce.python_values import takes_python_values
+from lookonce.request import Listed
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import as_typed
 
@@ -24,30 +23,35 @@ if TYPE_CHECKING:
     from lookonce.workflows.predict_request import PredictRequest
 
 # Options of `lookonce predict` that say how weights are opened and by how many processes.
-FIXED = frozenset({"names", "device", "runtime", "devices", "nnodes", "node_rank", "rdzv_endpoint", "rank_timeout"})
-FIXED |= {"part", "resume", "engine", "address"}
+FIXED = frozenset({"names", "device", "runtime", "image_size", "part", "resume", "engine", "address"})
+FIXED |= {"devices", "nnodes", "node_rank", "rdzv_endpoint", "rank_timeout"}
 
 
 def load(
-    path: str | PathLike[str], *, names: str | PathLike[str] | None = None, device: str = "auto", runtime: str = "auto"
+    path: str | Path,
+    *,
+    names: Path | None = None,
+    device: str = "auto",
+    runtime: str = "auto",
+    image_size: int | Listed | None = None,
 ) -> "LoadedDetector":
     """Open a checkpoint folder, a run folder (its best weights), an exported file or published weights such as "coco".
 
     names: file with the class names, for weights of another program. device: "auto", "cpu", "cuda", ...; runtime:
-    "auto" chooses by the file. The detector's `predict` takes files, folders, URLs and images in memory, `stream` also
-    videos and cameras, and `detect` arrays; `evaluate` and `export` are the command-line verbs.
+    "auto" chooses by the file. image_size: of the network's input, 416 or "416x224" (height x width); default: that of
+    the weights. The detector's `predict` takes files, folders, URLs and images in memory, `stream` also videos and
+    cameras, and `detect` arrays; `evaluate` and `export` are the command-line verbs.
     """
-    return LoadedDetector(
-        Path(as_typed(str(path))), names=None if names is None else Path(names), device=device, runtime=runtime
-    )
+    options: dict[str, Any] = {"names": names, "device": device, "runtime": runtime, "image_size": image_size}
+    return LoadedDetector(Path(as_typed(os.fspath(path))), **options)
 
 
 class LoadedDetector:
     """Opened weights. record: class names, preprocessing, thresholds and so on; runtime: runs the network."""
 
-    def __init__(self, path: Path, *, names: Path | None = None, device: str = "auto", runtime: str = "auto") -> None:
+    def __init__(self, path: Path, *, names: Path | None = None, **options: Any) -> None:
         self.path, self.names = path, names
-        self.runtime = load_runtime(path, names=names, device=device, runtime=runtime)
+        self.runtime = load_runtime(path, names=names, **options)
 
     @property
     def record(self) -> ModelRecord:
@@ -60,15 +64,16 @@ class LoadedDetector:
 
     def detect(self, images: Sequence[Any], *, threshold: float | None = None) -> list[Detections]:
         """One Detections per image, boxes in its pixels. images: arrays (H, W, 3) uint8 RGB of any size, or others that
-        `predict` takes in memory.
+        `predict` takes in memory; one alone is a list of one.
 
         threshold: confidence threshold, 0..1; default: the value stored with the weights.
         """
-        from lookonce.prediction.arrays import as_image
+        from lookonce.prediction.arrays import as_image, each_image
 
         require_fraction("threshold", threshold)
         detector = Detector(self.runtime, score_threshold=threshold)
-        return detector.detect([as_image(image, name=f"image {number}") for number, image in enumerate(images, 1)])
+        numbered = enumerate(each_image(images), start=1)
+        return detector.detect([as_image(image, name=f"image {number}") for number, image in numbered])
 
     def predict(self, source: Any, *, bgr: bool = False, **options: Any) -> "Predicted":
         """Detect objects in images, and return their results; the result iterates over them.
@@ -107,13 +112,14 @@ class LoadedDetector:
         """`lookonce eval --data DATA`, with the same options."""
         from lookonce.workflows.evaluate import evaluate
 
-        return takes_text_paths(evaluate)(weights=self.path, names=self.names, data=Path(data), **options)
+        given: dict[str, Any] = {"data": data, **options}
+        return takes_python_values(evaluate)(weights=self.path, names=self.names, **given)
 
     def export(self, **options: Any) -> "Exports":
         """`lookonce export`, with the same options."""
         from lookonce.workflows.export import export
 
-        return takes_text_paths(export)(self.path, names=self.names, **options)
+        return takes_python_values(export)(self.path, names=self.names, **options)
 
     def _request(self, source: Any, options: Mapping[str, Any]) -> "PredictRequest":
         from lookonce.workflows.predict_request import PredictRequest
@@ -122,8 +128,5 @@ class LoadedDetector:
         if fixed:
             problem = "the weights are open already; give it to lookonce.load or to lookonce.predict"
             raise SettingsError(f"{', '.join(sorted(fixed))}: {problem}", setting=min(fixed))
-        known = {field.name for field in fields(PredictRequest)}
-        for name in options.keys() - known:
-            raise SettingsError(f"{name}: unknown option of predict{suggestion(name, known)}", setting=name)
         named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
-        return takes_text_paths(PredictRequest)(named, weights=self.path, **options)
+        return takes_python_values(PredictRequest)(named, weights=self.path, **options)

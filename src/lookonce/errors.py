@@ -118,7 +118,11 @@ class MissingExtra(LookonceError):
 
 def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
     """SettingsError unless `value` is None, the default, or fits. expected: in words, after "expected"."""
-    if value is not None and not fits(value):
+    try:
+        is_fit = value is None or fits(value)
+    except TypeError:  # 0 <= "0.5"
+        is_fit = False
+    if not is_fit:
         raise SettingsError.of(name, value, f"expected {expected}")
 
 

@@ -1,16 +1,15 @@
-"""A verb whose options are the fields of one dataclass; options with an old name; options that are paths."""
+"""A verb whose options are the fields of one dataclass; options with an old name; options that are lists."""
 
 import inspect
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
-from pathlib import Path
-from types import NoneType
-from typing import Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ParamSpec, TypeVar, cast, get_type_hints
 
 from lookonce.errors import SettingsError, shortened
 from lookonce.parsed import has_only_int64
 
+LISTED = "words separated by commas"
+Listed = Annotated[str, LISTED]  # an option that Python programs may give as a list
 PARAMETERS = "Parameters\n----------\n"  # the heading that cyclopts reads
 P = ParamSpec("P")
 Request = TypeVar("Request")
@@ -51,46 +50,6 @@ def _documented(request: Any) -> str | None:
     inherited = [text.partition(PARAMETERS)[2] for text in texts if PARAMETERS in text]
     own = inspect.cleandoc(request.__doc__ or "")
     return "\n".join([own, *([] if PARAMETERS in own or not inherited else [PARAMETERS]), *inherited])
-
-
-def takes_text_paths(function: Callable[P, Result]) -> Callable[P, Result]:
-    """The function, or class, with every path also accepted as text: a str where only Path is in its type.
-
-    One path stands for a list of one. SettingsError for a value that is no path, which names the parameter.
-    """
-    hints = {name: _kinds(hint) for name, hint in get_type_hints(function).items()}
-    paths = {name for name, kinds in hints.items() if Path in kinds and str not in kinds}
-    lists = {name for name in paths if any(issubclass(get_origin(kind) or object, Sequence) for kind in hints[name])}
-    parameters = list(inspect.signature(function).parameters.values())
-    # The values after `*more` are all named more.
-    in_order = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
-    repeated = in_order[-1] if any(one.kind is one.VAR_POSITIONAL for one in parameters) else ""
-
-    def as_path(name: str, value: Any) -> Path:
-        if not isinstance(value, str | os.PathLike):
-            raise SettingsError(f"{name}: {shortened(value)}; expected a path", setting=name, value=value)
-        return Path(value)
-
-    def taken(name: str, value: Any) -> Any:
-        if name not in paths or (value is None and NoneType in hints[name]):
-            return value
-        if name not in lists:
-            return as_path(name, value)
-        return [as_path(name, one) for one in (value if isinstance(value, list | tuple) else [value])]
-
-    @wraps(function)
-    def taking(*args: P.args, **options: P.kwargs) -> Result:
-        names = [*in_order, *[repeated] * len(args)]
-        positional = [taken(name, value) for value, name in zip(args, names, strict=False)]
-        named = {name: taken(name, value) for name, value in options.items()}
-        return cast("Callable[..., Result]", function)(*positional, **named)
-
-    return taking
-
-
-def _kinds(hint: Any) -> list[Any]:
-    """The type and the types inside it: Path | tuple[str, ...] -> Path, str and the two around them."""
-    return [hint, *(kind for part in get_args(hint) for kind in _kinds(part))]
 
 
 def old_names(**names: str) -> Callable[[Taking], Taking]:

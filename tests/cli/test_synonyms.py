@@ -32,6 +32,7 @@ eval --imgsz=64 image-size           | eval --batch=2 batch-size              | 
 eval --dataset=d data                | eval --img-dir=i images                | eval --max-dets=9 max-detections
 export --imgsz=64 image-size         | export --format=onnx to                | export --model=w weights
 bench --batch-size=2 batch           | bench --weights=w files                | bench --imgsz=64 image-size
+predict --imgsz=64 image-size        | predict --resolution=64 image-size     | info --imgsz=64 image-size
 convert-data --output=o destination
 """
 # Typed after a verb -> the option that does the same in another way.

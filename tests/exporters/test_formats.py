@@ -22,7 +22,7 @@ from raised import raises
 import lookonce
 from lookonce.data.images import read_image
 from lookonce.detections import Detections
-from lookonce.errors import WeightsError
+from lookonce.errors import SettingsError, WeightsError
 from lookonce.exporters.base import size_of, textured_canvases
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.metadata import VERIFIED_KEY, store_verification
@@ -30,7 +30,8 @@ from lookonce.exporters.plan import ExportPlan
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import INNER_NAMES, RECORD_KEY, raw_names
 from lookonce.runtimes.onnx import with_outputs
-from lookonce.runtimes.registry import RUNTIMES, load_runtime
+from lookonce.runtimes.registry import RUNTIMES, at_size, load_runtime
+from lookonce.settings.image_size import size_in_words
 from lookonce.settings.record import Preprocessing
 
 IMAGENET = Preprocessing(color_order="BGR", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -89,6 +90,14 @@ def test_a_file_for_any_size_takes_another_size(file_of, name):
     pair, canvases = file_of(name), textured_canvases(2, (96, 160))
     thresholds = {"score_threshold": 0.1, "iou_threshold": 0.5, "max_detections": 50}
     assert_same(pair.network.detect(canvases, **thresholds), pair.exported.detect(canvases, **thresholds))
+    assert at_size(pair.exported, "96x160", pair.path).record.image_size == (96, 160)
+
+
+def test_a_file_of_one_size_has_no_other(file_of):
+    pair = file_of("onnx, packed")
+    assert at_size(pair.exported, size_in_words(pair.record.image_size), pair.path) is pair.exported
+    with raises(SettingsError, setting="image_size", value=96):
+        at_size(pair.exported, 96, pair.path)
 
 
 def test_the_answer_for_an_image_does_not_depend_on_its_neighbours(pair):

@@ -1,5 +1,6 @@
 """Images in memory: what each kind becomes, computed by hand, and what is refused."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ RGB = np.array([[[255, 0, 0], [0, 128, 0]]], np.uint8)  # (1, 2, 3): red, green
         torch.from_numpy(RGB).permute(2, 0, 1) / 255,
         Image.fromarray(RGB),
         cv2.imencode(".png", RGB[..., ::-1])[1].tobytes(),
+        io.BytesIO(cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()),
     ],
-    ids=["uint8", "float32", "float64", "uint16", "opaque", "tensor", "float tensor", "PIL", "bytes"],
+    ids=["uint8", "float32", "float64", "uint16", "opaque", "tensor", "float tensor", "PIL", "bytes", "open file"],
 )
 def test_one_image_of_every_kind(value: Any) -> None:
     image = as_image(value)
@@ -58,6 +60,8 @@ def test_bgr_grey_and_alpha() -> None:
         RGB.astype(np.float32) / 255 - 0.5,
         np.full((4, 4, 3), np.nan, np.float32),
         RGB.astype(np.int64),
+        RGB.astype(np.uint16),
+        io.StringIO("text"),
         np.zeros((3, 8, 8), np.uint8),
         np.zeros((4, 4, 2), np.uint8),
         np.zeros((0, 4, 3), np.uint8),
@@ -67,7 +71,22 @@ def test_bgr_grey_and_alpha() -> None:
         None,
         {"a": RGB},
     ],
-    ids=["0..255", "negative", "nan", "int64", "planes", "channels", "empty", "flat", "text", "int", "None", "dict"],
+    ids=[
+        "0..255",
+        "negative",
+        "nan",
+        "int64",
+        "8 of 16 bits",
+        "open text",
+        "planes",
+        "channels",
+        "empty",
+        "flat",
+        "text",
+        "int",
+        "None",
+        "dict",
+    ],
 )
 def test_what_is_no_image_is_refused(value: Any) -> None:
     with raises(DataError, "image 1"):

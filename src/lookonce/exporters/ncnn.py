@@ -25,7 +25,12 @@ def write_ncnn(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Pa
     """Writes the folder PATH. The network takes one image per call and returns the raw heads."""
     if plan.batch > 1:
         raise SettingsError.of("batch", plan.batch, "expected 1, ncnn takes one image per call; leave it out")
-    interface = Interface(takes="planes" if plan.preprocess else "normalised", batch=1, outputs=raw_names(record))
+    interface = Interface(
+        takes="planes" if plan.preprocess else "normalised",
+        batch=1,
+        outputs=raw_names(record),
+        any_size=plan.dynamic_size,
+    )
     path.mkdir()
     with temporary_folder() as folder:
         param, weights = convert(Planes(model, record, plan), record, plan, folder)

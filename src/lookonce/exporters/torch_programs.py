@@ -102,7 +102,10 @@ def without_sources(archive: io.BytesIO) -> bytes:
 def extra_files(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:
     """Record and interface as JSON, for both formats."""
     interface = Interface(
-        takes="pixels" if plan.preprocess else "normalised", batch=plan.batch, outputs=program.outputs
+        takes="pixels" if plan.preprocess else "normalised",
+        batch=plan.batch,
+        outputs=program.outputs,
+        any_size=plan.dynamic_size,
     )
     return {
         RECORD_KEY: describe(record, plan, torch=torch.__version__).model_dump_json(),

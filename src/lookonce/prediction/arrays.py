@@ -1,11 +1,11 @@
 """Images that Python programs have in memory: arrays, tensors, PIL images and encoded bytes -> (H, W, 3) uint8 RGB."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from lookonce.errors import DataError
 from lookonce.prediction.sources import ImageSource, Media, find_media, unique_places
 
 EXPECTED = (
-    "expected a path, a URL, a folder, bytes, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4), a tensor "
-    "(3, H, W), or a list of these"
+    "expected a path, a URL, a folder, bytes, an open file, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4), a "
+    "tensor (3, H, W), or a list of these"
 )
 
 
@@ -38,9 +38,13 @@ def media_of(source: Any, *, bgr: bool = False, follow_links: bool = False) -> M
     return Media(entries=entries, total=len(entries))
 
 
+def each_image(source: Any) -> Sequence[Any]:
+    """The images of a list, a tuple or a batch (four axes); anything else is one image."""
+    return source if isinstance(source, list | tuple) or int(getattr(source, "ndim", 0)) == 4 else [source]
+
+
 def _entries(source: Any, bgr: bool, follow_links: bool) -> Iterator[ImageSource]:
-    given = source if isinstance(source, list | tuple) or int(getattr(source, "ndim", 0)) == 4 else [source]
-    for number, one in enumerate(given, start=1):
+    for number, one in enumerate(each_image(source), start=1):
         if isinstance(one, str | os.PathLike):
             media = find_media(os.fspath(one), follow_links=follow_links)
             if not media.is_finite:
@@ -56,26 +60,17 @@ def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[n
     """(H, W, 3) uint8 RGB of one image in memory. Alpha is composited on white, as in image files.
 
     array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 4) RGBA; uint8 0..255, uint16 0..65535, bool, or float 0..1.
-    tensor: (1, H, W), (3, H, W) or (4, H, W), with the same values. bytes: an encoded image file. bgr: the array's
-    order of channels is OpenCV's. DataError: another type, shape or range, and NaN.
+    tensor: (1, H, W), (3, H, W) or (4, H, W), with the same values. bytes, or a file opened for reading bytes: an
+    encoded image. bgr: the array's order of channels is OpenCV's. DataError: another type, shape or range, and NaN.
     """
+    if hasattr(value, "read"):
+        value = value.read()
     if isinstance(value, bytes | bytearray | memoryview):
         return read_image(bytes(value), name=name)
     if isinstance(value, Image.Image):
         has_alpha = "A" in value.getbands() or "transparency" in value.info
         return as_image(np.asarray(ImageOps.exif_transpose(value).convert("RGBA" if has_alpha else "RGB")), name=name)
-    if hasattr(value, "detach"):  # a torch tensor, without importing torch
-        value = value.detach().cpu().numpy()
-        if value.ndim == 3:
-            value = value.transpose(1, 2, 0)
-    if not isinstance(value, np.ndarray):
-        raise DataError(f"{name}: {type(value).__name__}; {EXPECTED}")
-    shape = value.shape
-    if value.ndim == 2:
-        value = value[..., None]
-    if value.ndim != 3 or value.shape[2] not in {1, 3, 4} or 0 in value.shape:
-        raise DataError(f"{name}: an array of shape {shape}; {EXPECTED}", value=shape)
-    pixels = _as_bytes(value, name)
+    pixels = _as_bytes(_channels_last(value, name), name)
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
     if bgr:
@@ -83,7 +78,26 @@ def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[n
     return np.ascontiguousarray(pixels) if pixels.shape[2] == 3 else on_white(Image.fromarray(pixels))
 
 
+def _channels_last(value: Any, name: str) -> NDArray[Any]:
+    """An array or tensor of one image as (H, W, C), C 1, 3 or 4."""
+    is_tensor = hasattr(value, "detach")  # torch's, without importing torch
+    pixels: Any = value.detach().cpu().numpy() if is_tensor else value
+    if not isinstance(pixels, np.ndarray):
+        raise DataError(f"{name}: {type(value).__name__}; {EXPECTED}")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    elif is_tensor and pixels.ndim == 3:
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim != 3 or pixels.shape[2] not in {1, 3, 4} or 0 in pixels.shape:
+        kind = "a tensor" if is_tensor else "an array"
+        raise DataError(f"{name}: {kind} of shape {tuple(value.shape)}; {EXPECTED}", value=tuple(value.shape))
+    return cast("NDArray[Any]", pixels)
+
+
 def _as_bytes(value: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    if value.dtype == np.uint16 and 0 < value.max() <= 255:  # black, if they were 16-bit values
+        problem = f"uint16 values from 0 to {value.max()}; expected 0..65535, or convert them to uint8 0..255"
+        raise DataError(f"{name}: {problem}", value=int(value.max()))
     if value.dtype in (np.uint8, np.uint16):
         return to_eight_bit(value)
     if value.dtype == np.bool_:

@@ -10,10 +10,17 @@ from lookonce.settings.record import ModelRecord
 
 
 class Runtime(Protocol):
-    """A loaded network that turns preprocessed images into detections."""
+    """A loaded network that turns preprocessed images into detections.
+
+    record: its image_size is the size of the canvases. takes_any_size: whether they may have another one, which is then
+    set there.
+    """
 
     name: str
     record: ModelRecord
+
+    @property
+    def takes_any_size(self) -> bool: ...
 
     def detect(
         self,

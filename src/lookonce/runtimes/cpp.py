@@ -35,6 +35,7 @@ class CppRuntime:
 
     name = "cpp"
     record: ModelRecord
+    takes_any_size = False
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)

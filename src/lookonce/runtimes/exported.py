@@ -45,7 +45,8 @@ class Interface(BaseModel):
     """Input and outputs of an exported file.
 
     takes: "pixels", uint8 (B, H, W, 3) RGB; "planes", the same values 0..255 as float32 (B, 3, H, W); "normalised",
-    float32 (B, 3, H, W) after the record's preprocessing. batch: fixed batch size; 0: any.
+    float32 (B, 3, H, W) after the record's preprocessing. batch: fixed batch size; 0: any. any_size:
+    height and width may be any multiple of 32.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class Interface(BaseModel):
     takes: Literal["pixels", "planes", "normalised"]
     batch: int = Field(ge=0)
     outputs: tuple[str, ...]
+    any_size: bool = False
 
 
 class ExportedRuntime(ABC):
@@ -78,6 +80,10 @@ class ExportedRuntime(ABC):
         self._process = os.getpid()
         self._of_parent: list[object] = []
         self._engine(self.gives, 1)  # raises now if the file cannot be run
+
+    @property
+    def takes_any_size(self) -> bool:
+        return self.interface.any_size
 
     @abstractmethod
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:

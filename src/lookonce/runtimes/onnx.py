@@ -173,6 +173,7 @@ def interface_of(session: onnxruntime.InferenceSession, path: Path, outputs: Seq
         takes="pixels" if image.type == "tensor(uint8)" else "normalised",
         batch=image.shape[0] if isinstance(image.shape[0], int) else 0,
         outputs=tuple(outputs),
+        any_size=not all(isinstance(size, int) for size in image.shape[1:]),
     )
 
 

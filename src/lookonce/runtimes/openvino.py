@@ -144,6 +144,7 @@ def interface_of(model: Any, path: Path) -> Interface:
         takes="pixels" if image.element_type.get_type_name() == "u8" else "normalised",
         batch=0 if batch.is_dynamic else batch.get_length(),
         outputs=tuple(_known_name(port) for port in model.outputs),
+        any_size=any(size.is_dynamic for size in list(image.partial_shape)[1:]),
     )
 
 

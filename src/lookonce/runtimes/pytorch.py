@@ -37,6 +37,7 @@ class PyTorchRuntime:
     """
 
     name = "pytorch"
+    takes_any_size = True
 
     def __init__(self, model: nn.Module, record: ModelRecord, *, device: torch.device | str | None = None) -> None:
         self.record = record

@@ -1,6 +1,7 @@
 """The table of runtimes, and `load_runtime`, which picks one for given weights."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
+from lookonce.settings.image_size import ImageSize, size_hw, size_in_words
 from lookonce.settings.names import require_one_of
 from lookonce.storage import require_content
 from lookonce.targets import imported
@@ -88,12 +90,18 @@ RUNTIMES: dict[str, RuntimeKind] = {
 
 
 def load_runtime(
-    path: Path | str, *, names: Path | None = None, device: str = "auto", runtime: str = "auto"
+    path: Path | str,
+    *,
+    names: Path | None = None,
+    device: str = "auto",
+    runtime: str = "auto",
+    image_size: ImageSize | None = None,
 ) -> Runtime:
     """Load the weights at `path` with a runtime that reads their format, which is detected from the content.
 
     names: see weights.load.open_checkpoint. runtime: a name of RUNTIMES, or auto for the first that reads the file.
-    device: auto is the CPU for exported files; SettingsError for one that the runtime does not have.
+    device: auto is the CPU for exported files; SettingsError for one that the runtime does not have. image_size: see
+    `at_size`; default: that of the record.
     """
     path = find_weights(path)
     require_content(path, WeightsError)
@@ -116,7 +124,22 @@ def load_runtime(
     except ModuleNotFoundError as error:  # the runtime is not an extra of ours
         problem = f"needs {chosen.text}, which is not installed (no module {error.name!r})"
         raise WeightsError.at(path, problem) from error
-    return loaded
+    return loaded if image_size is None else at_size(loaded, image_size, path)
+
+
+def at_size(runtime: Runtime, image_size: ImageSize, path: Path) -> Runtime:
+    """The same network at another input size: it is fully convolutional. SettingsError for an exported file of one
+    size. path: the weights, named in it."""
+    wanted_hw = size_hw(image_size)
+    if wanted_hw == runtime.record.image_size:
+        return runtime
+    if not runtime.takes_any_size:
+        problem = f"{path} was exported for {size_in_words(runtime.record.image_size)} pixels"
+        again = f"take the checkpoint, or export it again with --image-size {size_in_words(wanted_hw)}"
+        raise SettingsError(f"image_size: {problem}; {again}", setting="image_size", value=image_size)
+    resized = copy(runtime)
+    resized.record = runtime.record.model_copy(update={"image_size": wanted_hw})
+    return resized
 
 
 def takes_names(path: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lookonce.errors import SettingsError, require_setting
+from lookonce.request import Listed
 from lookonce.settings.names import split_list
 
 DEFAULT_PORT = 8000
@@ -62,14 +63,14 @@ class ServeRequest:
     """
 
     weights: tuple[Path, ...] = field(kw_only=False)
-    model_names: str = ""
+    model_names: Listed = ""
     names: Path | None = None
     device: str = "auto"
     runtime: str = "auto"
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     insecure: bool = False
-    allow_urls: str = ""
+    allow_urls: Listed = ""
     max_batch: int = 8
     max_wait: float = 2.0
     max_queue: int = 64

@@ -19,6 +19,7 @@ from lookonce.data.anchors import (
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.reports.scatter import write_scatter
+from lookonce.request import Listed
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import counted
 from lookonce.settings.record import DEFAULT_ANCHORS
@@ -74,7 +75,7 @@ def anchors(
     images: Path | None = None,
     follow_links: bool = False,
     split: str = "train",
-    image_size: int | str = 416,
+    image_size: int | Listed = 416,
     current: str = "default",
     restarts: int = 100,
     seed: int = 0,

@@ -21,7 +21,7 @@ from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import progress_bar
-from lookonce.request import old_names
+from lookonce.request import Listed, old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.settings.image_size import size_hw, size_in_words
@@ -56,13 +56,13 @@ def bench(
     files: list[Path],
     *,
     names: Path | None = None,
-    threads: str | None = None,
-    batch: str | None = None,
-    image_size: str | None = None,
+    threads: Listed | None = None,
+    batch: Listed | None = None,
+    image_size: Listed | None = None,
     images: str | None = None,
     seconds: float = 5.0,
     pipeline: bool = True,
-    runtime: str = "auto",
+    runtime: Listed = "auto",
     device: str = "auto",
     output: Path | None = None,
 ) -> Bench:

@@ -15,6 +15,7 @@ import lookonce
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.letterbox import fit
 from lookonce.prediction.sources import find_images
+from lookonce.request import Listed
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.names import require_one_of, split_list
 from lookonce.settings.record import ModelRecord
@@ -48,8 +49,8 @@ def convert(
     *files: Path,
     output: Path,
     names: Path | None = None,
-    image_size: int | str | None = None,
-    to: str = "",
+    image_size: int | Listed | None = None,
+    to: Listed = "",
     mask: str = "auto",
     resize: Resize = "auto",
     probe: str | None = None,

@@ -26,10 +26,8 @@ from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
 from lookonce.reports.sheets import write_sheets
 from lookonce.request import old_names, takes
-from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
-from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.shown import shown, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
@@ -77,9 +75,6 @@ class EvaluateRequest(DetectorRequest):
         Store the best confidence threshold of each class in the checkpoint, for predict and exported files.
     score_threshold
         Confidence threshold, 0 up to 1. Default: the one used for evaluation in training, usually 0.001.
-    image_size
-        Side of a checkpoint's square input in pixels, or height x width such as 416x224; multiples of 32. Default: the
-        size it was trained at.
     batch_size
         Batch size on an accelerator. A CPU uses 1, so that results do not depend on it.
     """
@@ -97,7 +92,6 @@ class EvaluateRequest(DetectorRequest):
     sheet_images: int = 12
     store_thresholds: bool = False
     score_threshold: float | None = None
-    image_size: int | str | None = None
     batch_size: int = 8
     on_progress: OnProgress | None = None
 
@@ -296,8 +290,7 @@ def open_detector(
     **selection: Any,
 ) -> Detector:
     """The detector in `weights`; logs its input size. selection: options of `Detector`."""
-    loaded = load_runtime(weights, names=names, device=device, runtime=runtime)
-    network = loaded if image_size is None else at_size(loaded, image_size, weights)
+    network = load_runtime(weights, names=names, device=device, runtime=runtime, image_size=image_size)
     height, width = network.record.image_size
     get_logger().info(f"{weights}: input size {width}x{height} pixels")
     return Detector(network, **selection)
@@ -321,19 +314,6 @@ def find(
             on_progress(min(done * rank_group.size, len(dataset)), len(dataset))
 
     return detect_all(detector, dataset, on_progress=advance, rank_group=rank_group, **options)
-
-
-def at_size(runtime: Runtime, image_size: int | str, weights: Path) -> Runtime:
-    """The network at another input size. It is fully convolutional, but an exported file has a fixed size."""
-    wanted_hw = size_hw(image_size)
-    model = getattr(runtime, "model", None)
-    if model is None:
-        problem = f"{weights} was exported for {size_in_words(runtime.record.image_size)} pixels"
-        again = f"evaluate the checkpoint, or export it again with --image-size {image_size}"
-        raise SettingsError(f"image_size: {problem}; {again}", setting="image_size", value=image_size)
-    from lookonce.runtimes.pytorch import PyTorchRuntime
-
-    return PyTorchRuntime(model, runtime.record.model_copy(update={"image_size": wanted_hw}))
 
 
 def _write(evaluation: Evaluation, dataset: Dataset, sources: Mapping[str, Any], *, keep: Path | None) -> None:

@@ -19,7 +19,7 @@ from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
 from lookonce.log import get_logger
-from lookonce.request import old_names
+from lookonce.request import Listed, old_names
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import require_one_of, split_list
@@ -60,9 +60,9 @@ def export(
     *,
     names: Path | None = None,
     for_: str | None = None,
-    to: str = DEFAULT_FORMAT,
-    outputs: str | None = None,
-    image_size: int | str | None = None,
+    to: Listed = DEFAULT_FORMAT,
+    outputs: Listed | None = None,
+    image_size: int | Listed | None = None,
     batch: int = 0,
     dynamic_size: bool = False,
     preprocess: bool = True,

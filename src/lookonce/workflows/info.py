@@ -15,6 +15,7 @@ from lookonce.model.budget import Budget, budget_of, rows_of, totals_of
 from lookonce.model.layers import Step, steps_of
 from lookonce.prediction.sources import find_images
 from lookonce.reports.budget import TABLE_WIDTH, lines_of, table_of, write_budget
+from lookonce.request import Listed
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord, scaled_channels
@@ -72,7 +73,7 @@ def info(
     names: Path | None = None,
     num_classes: int | None = None,
     width: float | None = None,
-    image_size: int | str | None = None,
+    image_size: int | Listed | None = None,
     budget: bool = False,
     int8_scales: str | None = None,
     output: Path | None = None,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
+from lookonce.request import Listed
 from lookonce.runtimes.kinds import kind_of
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
 from lookonce.web.server import LOOPBACK, require_free_port, serving
@@ -28,7 +29,7 @@ def page(
     weights: Path | None = None,
     *,
     names: Path | None = None,
-    image_size: int | str | None = None,
+    image_size: int | Listed | None = None,
     title: str = "",
     output: Path = Path("site"),
     overwrite: bool = False,

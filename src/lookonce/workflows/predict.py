@@ -112,7 +112,7 @@ def predict(request: PredictRequest) -> Predicted:
 
 def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
     media, weights = request.media(), find_weights(request.chosen_weights)  # before anything slow
-    loaded = load_runtime(weights, names=request.names, device=request.device, runtime=request.runtime)
+    loaded = load_runtime(weights, **request.opening)
     return predict_with(loaded, request, media=media, rank_group=rank_group)
 
 

@@ -34,7 +34,7 @@ MOST_SHOWN = 20  # parts that have a line of their own
 # Options on which the lines of a result depend, besides the weights and the manifest.
 OPTIONS = (
     *("threshold", "iou_threshold", "max_detections", "multi_label", "agnostic", "classes", "tile", "tile_overlap"),
-    *("limit", "runtime"),
+    *("limit", "runtime", "image_size"),
 )
 # Options that need all images in one process, or write other files than the result.
 NOT_IN_PARTS = ("save", "as_labels", "track", "show", "devices", "nnodes", "reconnect")
@@ -147,7 +147,7 @@ class PartsOf:
         """(row number, line) of each image of these rows, in order."""
         if self._loaded is None:
             request = self._request
-            runtime = load_runtime(self._weights, names=request.names, device=request.device, runtime=request.runtime)
+            runtime = load_runtime(self._weights, **request.opening)
             self._loaded = runtime, detects_as(runtime, request)
         runtime, detects = self._loaded
         unreadable: deque[tuple[int, str]] = deque()

@@ -11,7 +11,7 @@ from lookonce.prediction.outputs import TEXT_OUTPUTS
 from lookonce.prediction.predictor import Detects
 from lookonce.prediction.sources import Media, find_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
-from lookonce.request import old_names
+from lookonce.request import Listed, old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.settings.names import require_one_of, split_list
@@ -88,9 +88,9 @@ class PredictRequest(DetectorRequest):
     weights: Path | None = None
     threshold: float | None = None
     output: Path | None = None
-    save: str = DEFAULT_SAVES
+    save: Listed = DEFAULT_SAVES
     as_labels: Labels | None = None
-    classes: str | None = None
+    classes: Listed | None = None
     tile: int | None = None
     tile_overlap: float = OVERLAP
     track: bool = False
@@ -168,4 +168,5 @@ def most_detections(detector: Detector, request: PredictRequest) -> int:
 def other_choices(request: PredictRequest) -> dict[str, Any]:
     """The options besides the thresholds, for detections.json."""
     tiles = {} if request.tile is None else {"tile": request.tile, "tile_overlap": request.tile_overlap}
-    return ({} if request.classes is None else {"classes": request.classes}) | tiles
+    others = {"classes": request.classes, "image_size": request.image_size}
+    return {name: value for name, value in others.items() if value is not None} | tiles

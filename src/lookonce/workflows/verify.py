@@ -29,16 +29,16 @@ from lookonce.exporters.plan import Precision
 from lookonce.letterbox import fit
 from lookonce.log import get_logger
 from lookonce.ordered import ordered_map
+from lookonce.request import Listed
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
-from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
+from lookonce.runtimes.registry import at_size, load_runtime, names_for, require_known, runtimes_for
 from lookonce.settings.names import counted, split_list
 from lookonce.settings.record import Thresholds
 from lookonce.storage import write_file
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.evaluate import at_size
 from lookonce.workflows.validation_split import with_val_of
 
 RAW_IMAGES = 8  # images whose raw head outputs are compared
@@ -120,7 +120,7 @@ class Timed:
     """A runtime that measures the wall-clock time of `detect`."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.name, self.record = runtime.name, runtime.record
+        self.name, self.record, self.takes_any_size = runtime.name, runtime.record, runtime.takes_any_size
         self.seconds = 0.0
         self._runtime = runtime
 
@@ -139,7 +139,7 @@ def verify(
     images: Path | None = None,
     follow_links: bool = False,
     split: str = "val",
-    runtimes: str = "auto",
+    runtimes: Listed = "auto",
     output: Path | None = None,
     store: bool = True,
     on_progress: Callable[[int, int], None] | None = None,

@@ -1,0 +1,120 @@
+"""What a Python program gives to a verb -> values of the types of its parameters, or an error that names the option."""
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from lookonce.errors import SettingsError, shortened
+from lookonce.request import LISTED, old_names_of, require_one_name
+from lookonce.settings.names import suggestion, taken_for
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+REPEATED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+SHOWN = (NoneType, bool, int, float, str, os.PathLike, list, tuple, dict)  # of others the type is named in errors
+WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
+
+def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
+    """The function, or class, for Python programs: the types are those of its parameters, checked and converted.
+
+    A path may be text; text that is words separated by commas, a list; one value stands for a list of one; a number may
+    be NumPy's. An option has the field's other names too (`conf`), as on the command line. SettingsError for another
+    type, an unknown option and a missing one.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters
+    required = [name for name, one in parameters.items() if one.default is one.empty and one.kind not in REPEATED]
+
+    @wraps(function)
+    def taking(*args: P.args, **options: P.kwargs) -> Result:
+        names = list(_positional(parameters, len(args)))
+        if len(names) < len(args):
+            extra = shortened(args[len(names)])
+            raise SettingsError(f"{function.__name__}: {extra}; expected with the name of its option", value=extra)
+        named = _renamed(options, parameters, old_names_of(function))
+        for name in required:
+            if name not in {*names, *named}:
+                raise SettingsError(f"{name}: not given; expected {_words(hints[name])}", setting=name)
+        positional = [converted(name, hints[name], value) for name, value in zip(names, args, strict=True)]
+        named = {name: converted(name, hints.get(name, Any), value) for name, value in named.items()}
+        return cast("Callable[..., Result]", function)(*positional, **named)
+
+    return taking
+
+
+def _positional(parameters: Mapping[str, inspect.Parameter], count: int) -> Iterator[str]:
+    """The names of the first `count` positional values: those after `*more` are all named more."""
+    for parameter in parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            yield from [parameter.name] * count
+            return
+        if count == 0 or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
+            return
+        yield parameter.name
+        count -= 1
+
+
+def _renamed(
+    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], old_names: Mapping[str, str]
+) -> dict[str, Any]:
+    """The options by their own names; SettingsError for an unknown one."""
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(options)  # settings, which are read elsewhere
+    known = {name for name, parameter in parameters.items() if parameter.kind not in REPEATED}
+    named = {}
+    for name, value in options.items():
+        own = name if name in known else old_names.get(name) or taken_for(name, known)
+        if own is None:
+            raise SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name, value=value)
+        if own != name:
+            require_one_name(name, own, options)
+        named[own] = value
+    return named
+
+
+def converted(name: str, hint: Any, value: Any) -> Any:
+    """The value as the type of a parameter, which is named in the SettingsError for a value of another type."""
+    kinds = _kinds(hint)
+    origins = [get_origin(kind) or object for kind in kinds]
+    if (value is None and NoneType in kinds) or Any in kinds or Callable in origins or Literal in origins:
+        return value
+    takes_sequence = any(isinstance(origin, type) and issubclass(origin, Sequence) for origin in origins)
+    is_list = isinstance(value, list | tuple)
+    if is_list and LISTED in kinds:
+        return ",".join(str(_one(name, hint, each)) for each in value)
+    if takes_sequence:
+        return [_one(name, hint, each) for each in (value if is_list else [value])]
+    return _one(name, hint, value)
+
+
+def _one(name: str, hint: Any, given: Any) -> Any:
+    kinds = [kind for kind in _kinds(hint) if kind in WORDS]
+    value = given.item() if getattr(given, "ndim", None) == 0 else given  # a number of NumPy or PyTorch
+    if type(value) in kinds or (type(value) is int and float in kinds):
+        return value
+    if type(value) is int and str in kinds:
+        return str(value)
+    if isinstance(value, str | os.PathLike):
+        if Path in kinds and (str not in kinds or isinstance(value, Path)):
+            return Path(value)
+        if str in kinds:
+            return os.fspath(value)
+    told = shortened(value) if isinstance(value, SHOWN) else type(value).__name__
+    raise SettingsError(f"{name}: {told}; expected {_words(hint)}", setting=name, value=value)
+
+
+def _words(hint: Any) -> str:
+    kinds = _kinds(hint)
+    words = " or ".join(text for kind, text in WORDS.items() if kind in kinds)
+    return f"{words}, or a list" if LISTED in kinds else words
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The type and the types inside it: Path | tuple[str, ...] -> Path, str and the two around them."""
+    return [hint, *(kind for part in get_args(hint) for kind in _kinds(part))]
