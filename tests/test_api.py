@@ -186,14 +186,14 @@ def test_detect_takes_one_image_a_list_or_a_batch(detector: lookonce.LoadedDetec
         np.testing.assert_array_equal(found.scores, expected.scores)
 
 
-def test_the_size_of_the_input_is_chosen_at_loading(
+def test_the_size_of_the_input_is_chosen_at_loading_or_for_a_call(
     detector: lookonce.LoadedDetector, weights: Path, image: np.ndarray
 ) -> None:
     other = lookonce.load(weights, device="cpu", image_size=(64, 96))
     assert (detector.record.image_size, other.record.image_size) == ((64, 64), (64, 96))
     assert str(other(image)) != str(detector(image))
-    with raises(SettingsError, setting="image_size"):
-        detector.predict(image, image_size=96)
+    for options in ({"image_size": (64, 96)}, {"imgsz": "64x96"}):
+        assert str(detector.predict(image, **options)) == str(other(image))
     with raises(SettingsError, setting="image_size", value=100):
         lookonce.load(weights, image_size=100)
 
@@ -230,6 +230,14 @@ def test_paths_may_be_text_in_every_verb(weights: Path, folder: Path, tmp_path: 
     assert predicted.output == tmp_path / "out"
     assert lookonce.convert(str(weights), to="darknet", output=str(tmp_path / "files")) is not None
     assert (tmp_path / "files").is_dir()
+
+
+@pytest.mark.parametrize("option", [{"device": "cuda"}, {"devices": 2}, {"num_gpus": 2}, {"part": "1/2"}])
+def test_what_is_chosen_at_loading_is_told(
+    option: dict[str, Any], detector: lookonce.LoadedDetector, image: np.ndarray
+) -> None:
+    with raises(SettingsError, value=next(iter(option.values()))):
+        detector.predict(image, **option)
 
 
 def test_an_unknown_option_of_predict_is_named(detector: lookonce.LoadedDetector, image: np.ndarray) -> None:

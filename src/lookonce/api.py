@@ -10,8 +10,9 @@ from lookonce.detections import Detections
 from lookonce.errors import SettingsError, require_fraction
 from lookonce.python_values import takes_python_values
 from lookonce.request import Listed
+from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
-from lookonce.runtimes.registry import load_runtime
+from lookonce.runtimes.registry import at_size, load_runtime
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import as_typed
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from lookonce.workflows.predict_request import PredictRequest
 
 # Options of `lookonce predict` that say how weights are opened and by how many processes.
-FIXED = frozenset({"names", "device", "runtime", "image_size", "part", "resume", "engine", "address"})
-FIXED |= {"devices", "nnodes", "node_rank", "rdzv_endpoint", "rank_timeout"}
+FIXED = (
+    *("names", "device", "runtime", "part", "resume", "engine", "address"),
+    *("devices", "nnodes", "node_rank", "rdzv_endpoint", "rank_timeout"),
+)
 
 
 def load(
@@ -92,8 +95,8 @@ class LoadedDetector:
         request = self._request(source, options)
         media = media_of(source, bgr=bgr, follow_links=request.follow_links)
         if options.keys() & {"output", "save", "as_labels"}:
-            return predict_with(self.runtime, request, media=media)
-        return predict_in_memory(self.runtime, request, media)
+            return predict_with(self._runtime_of(request), request, media=media)
+        return predict_in_memory(self._runtime_of(request), request, media)
 
     __call__ = predict
 
@@ -106,7 +109,7 @@ class LoadedDetector:
         from lookonce.workflows.predict import stream
 
         request = self._request(source, options)
-        return stream(self.runtime, request, media_of(source, bgr=bgr, follow_links=request.follow_links))
+        return stream(self._runtime_of(request), request, media_of(source, bgr=bgr, follow_links=request.follow_links))
 
     def evaluate(self, data: str | PathLike[str], **options: Any) -> "Evaluation":
         """`lookonce eval --data DATA`, with the same options."""
@@ -124,9 +127,14 @@ class LoadedDetector:
     def _request(self, source: Any, options: Mapping[str, Any]) -> "PredictRequest":
         from lookonce.workflows.predict_request import PredictRequest
 
-        fixed = FIXED & options.keys()
-        if fixed:
-            problem = "the weights are open already; give it to lookonce.load or to lookonce.predict"
-            raise SettingsError(f"{', '.join(sorted(fixed))}: {problem}", setting=min(fixed))
         named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
-        return takes_python_values(PredictRequest)(named, weights=self.path, **options)
+        request = takes_python_values(PredictRequest)(named, weights=self.path, **options)
+        defaults = PredictRequest("")
+        for name in FIXED:
+            if (value := getattr(request, name)) != getattr(defaults, name):
+                problem = "the weights are open already; give it to lookonce.load or to lookonce.predict"
+                raise SettingsError.of(name, value, problem)
+        return request
+
+    def _runtime_of(self, request: "PredictRequest") -> Runtime:
+        return self.runtime if request.image_size is None else at_size(self.runtime, request.image_size, self.path)

@@ -325,3 +325,16 @@ def test_memory_does_not_grow_with_the_length_of_a_video(weights, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     shorter, longer = (int(kib) / 1024 for kib in re.findall(r"KIB (\d+)", done.stdout))
     assert longer - shorter < 25
+
+
+def test_a_checkpoint_runs_at_another_input_size(weights, folder, tmp_path):
+    best = weights.with_name("best")
+    words = ["--weights", str(best), "--image-size", "64x96", "--no-images", "--quiet"]
+    assert main(["predict", str(folder), *words, "--output", str(tmp_path / "out")]) == 0
+    written = json.loads((tmp_path / "out/detections.json").read_text())
+    assert written["image_size"] == "64x96"
+    found = [image["detections"] for image in written["images"]]
+    assert found == [image.to_dict()["detections"] for image in lookonce.load(best, image_size="64x96").predict(folder)]
+    assert found != [image.to_dict()["detections"] for image in lookonce.load(best).predict(folder)]
+    with raises(SettingsError, setting="image_size", value=96):
+        lookonce.predict(folder, weights=weights, image_size=96, output=tmp_path / "none")

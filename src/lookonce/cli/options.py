@@ -252,7 +252,7 @@ def command_of(
     imply. A parameter `on_progress(done, total)` is bound to a progress bar. tolerant: **flags are kept and take
     options of any name.
     """
-    signature, hints = inspect.signature(function), get_type_hints(function, include_extras=True)
+    signature, hints = inspect.signature(function), get_type_hints(function)
     parameters: list[inspect.Parameter] = []
     of_ranks: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
