@@ -58,6 +58,14 @@ def test_none_means_not_given():
     assert resolve({"epochs": None, "per_batch_size": None}).settings == Settings()
 
 
+def test_the_fields_names_of_a_setting_are_taken():
+    assert resolve({"imgsz": 320, "lr0": 0.01}).settings == resolve({"image_size": 320, "lr": 0.01}).settings
+    with raises(SettingsError, setting="lr"):
+        resolve({"lr0": 0.01, "lr": 0.02})
+    with raises(SettingsError, "mean lr?"):
+        resolve({"lrr": 0.01})
+
+
 def test_dashes_and_underscores_are_one():
     assert resolve({"batch-size": "3"}).settings.batch_size == 3
 

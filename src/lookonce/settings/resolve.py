@@ -1,6 +1,6 @@
 """Merges defaults < recipe < YAML file < command line, with the origin of every value."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -11,8 +11,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lookonce.errors import SettingsError, shortened
 from lookonce.parsed import has_only_int64
+from lookonce.request import require_one_name
 from lookonce.settings.aliases import BY_OLD_NAME, as_named, chosen_of, is_true, taken_not, without_effect
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import suggestion, taken_for
 from lookonce.settings.schema import WITH_SGD, Settings, default_of
 from lookonce.settings.text import explain, parse_text
 from lookonce.settings.yaml_file import Entry, read_entries
@@ -51,13 +52,14 @@ def resolve(
 ) -> Resolved:
     """Merge all sources into settings.
 
-    flags: name -> value, as text or as Python values; our names or the model zoo's, with `-` or `_`. `recipe` and
-    `file` among them act as the arguments of those names. None means not given. file: a YAML file, or its entries.
+    flags: name -> value, as text or as Python values; our names, the field's or the model zoo's, with `-` or `_`.
+    `recipe` and `file` among them act as the arguments of those names. None means not given. file: a YAML file, or its
+    entries.
 
     A name that only the model zoo has implies recipe modelzoo, unless a recipe is given. In a file with such a name, a
     value at the model zoo's default is overridden by every other source.
     """
-    given = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
+    given = {_own_name(name.replace("-", "_"), flags): value for name, value in flags.items() if value is not None}
     if given.get("file") or isinstance(file, Path):
         file = read_entries(Path(given.get("file") or str(file)))
     from_file = list(file or ())
@@ -68,6 +70,15 @@ def resolve(
         return _resolved(from_file, from_flags, argument)
     except SettingsError as error:
         raise as_named(error, [entry.name for entry in (*from_file, *from_flags)], "train") from error
+
+
+def _own_name(name: str, given: Collection[str]) -> str:
+    """Our name for a spelling of the field, such as imgsz; other names as they are."""
+    own = None if name in BY_OLD_NAME else taken_for(name, Settings.model_fields)
+    if own is None:
+        return name
+    require_one_name(name, own, given)
+    return own
 
 
 def _resolved(from_file: list[Entry], from_flags: list[Entry], argument: list[Entry]) -> Resolved:
