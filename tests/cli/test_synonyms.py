@@ -5,7 +5,8 @@ from functools import cache
 import pytest
 from raised import raises
 
-from lookonce.cli.options import Options, command_of, options_of
+from lookonce.cli.app import app_of
+from lookonce.cli.options import Options, options_of
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
 from lookonce.settings.names import NEAR, SAME, suggestion
@@ -33,7 +34,13 @@ eval --dataset=d data                | eval --img-dir=i images                | 
 export --imgsz=64 image-size         | export --format=onnx to                | export --model=w weights
 bench --batch-size=2 batch           | bench --weights=w files                | bench --imgsz=64 image-size
 predict --imgsz=64 image-size        | predict --resolution=64 image-size     | info --imgsz=64 image-size
-convert-data --output=o destination
+convert-data --output=o destination   | train --img=64 image-size              | train --img-shape=64 image-size
+train --initial-lr=.1 lr             | train --load-from=w weights            | train --nc=3 num-classes
+predict --nms-thr=.5 iou-threshold   | predict --nms-thresh=.5 iou-threshold  | predict --input-size=64 image-size
+eval --iou-thresholds=.5 iou         | eval --predictions=p results           | eval --subset=test split
+info --nc=3 num-classes              | info --width-multiple=.5 width         | bench --duration=2 seconds
+export --include=onnx to             | check --ignore=tiny-box skip           | page --force overwrite
+serve --bind=0.0.0.0 host            | serve --address=0.0.0.0 host           | predict --address=0.0.0.0 address
 """
 # Typed after a verb -> the option that does the same in another way.
 SUGGESTED = """
@@ -43,14 +50,32 @@ train --output=o runs                | train --freeze=3 freeze_stages         | 
 predict --project=p output           | predict --name=n output                | predict --save-txt save=yolo
 predict --nosave images=false        | export --half precision=fp16           | export --int8 precision=int8
 export --dynamic dynamic_size        | eval --project=p output                | convert-data --single-cls rename
+train --work-dir=w runs              | train --logdir=l runs                  | train --keep-checkpoint-max=3 keep
+train --save-interval=3 save_every   | train --checkpoint-every=3 save_every  | train --total-batch-size=8 batch_size
+train --val eval_every               | train --no-val eval_every=0            | predict --nms iou_threshold
+serve --name=n model_names           | eval --task=test split                 | check --output=o html
+check --report html                  | export --target=onnx to                | export --dtype=fp16 precision
+export --quantize precision=int8     | export --no-nms outputs=decoded        | export --raw outputs=raw
+export --dynamic-batch batch=0       | train --learning-rat=1 lr              | train --wieghts=w weights
+"""
+# Typed after a verb -> what does the same, although the verb has no option for it.
+ELSEWHERE = """
+train --single-cls convert-data      | train --classes=cat convert-data       | serve --token=t LOOKONCE_TOKEN
+serve --api-key=t LOOKONCE_TOKEN     | serve --iou=.5 request                 | serve --conf=.5 request
+"""
+# What lookonce does not have, and what a verb does not: no option of a similar spelling does it.
+NOWHERE = """
+train --copy-paste | train --translate | train --compile  | train --evolve      | train --image-weights
+train --mode=train | train --flipud    | train --cutmix   | predict --half      | predict --hide-labels
+eval --plots       | serve --workers=2 | export --topk=9  | export --fraction=1 | convert --classes=3
+verify --limit=3   | verify --imgsz=64 | check --imgsz=64 | diagnose --imgsz=64 | train --token=t
 """
 
 
 @cache
 def options(verb: str) -> Options:
-    row = VERBS[verb]
-    function = (lambda **flags: flags) if row.from_settings else row.load()
-    return options_of(command_of(function, row.renames, traits=row.traits), verb)
+    _, function = app_of(verb, VERBS[verb])
+    return options_of(function, verb)
 
 
 def cases(table: str) -> list[tuple[str, ...]]:
@@ -69,8 +94,20 @@ def test_a_spelling_of_another_kind_leads_to_the_option(verb: str, typed: str, o
         options(verb).normalised([typed])
 
 
+@pytest.mark.parametrize(("verb", "typed", "way"), cases(ELSEWHERE))
+def test_where_there_is_no_option_the_message_says_the_way(verb: str, typed: str, way: str) -> None:
+    with raises(SettingsError, way):
+        options(verb).normalised([typed])
+
+
+@pytest.mark.parametrize(("verb", "typed"), cases(NOWHERE))
+def test_what_there_is_not_gets_no_suggestion(verb: str, typed: str) -> None:
+    with raises(SettingsError, "lists all options"):
+        options(verb).normalised([typed])
+
+
 def test_files_without_an_option_can_be_typed_with_one() -> None:
-    assert options("convert").normalised(["--weights", "a.cfg", "--output=o", "b.weights"]) == [
+    assert options("convert").normalised(["--cfg", "a.cfg", "--output=o", "--weights=b.weights"]) == [
         *("a.cfg", "--output=o", "b.weights")
     ]
 
@@ -81,9 +118,7 @@ def test_two_spellings_of_one_option_are_refused() -> None:
 
 
 def test_every_row_names_an_option_of_some_verb() -> None:
-    known = set(Settings.model_fields) | {"file", "opset", "show"}
-    for verb in ("predict", "eval", "export", "bench", "convert-data"):
-        known |= options(verb).names
+    known = {"file", *VERBS, *Settings.model_fields}.union(*(options(verb).names for verb in VERBS))
     for words in (*SAME.values(), *NEAR.values()):
         assert known.issuperset(word.partition("=")[0] for word in words.split()), words
 

@@ -4,7 +4,7 @@ import pytest
 from raised import raises
 
 from lookonce.errors import SettingsError
-from lookonce.settings.names import counted, require_one_of, split_list
+from lookonce.settings.names import counted, num_edits, require_one_of, split_list, suggestion
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,26 @@ def test_an_unknown_name_is_answered_with_a_similar_one_or_with_all() -> None:
         require_one_of("to", "onx", ["onnx", "ncnn"])
     with raises(SettingsError, "'zzzzz'", "onnx, ncnn", setting="to", value="zzzzz"):
         require_one_of("to", "zzzzz", ["onnx", "ncnn"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "edits"),
+    [
+        ("", "ab", 2),
+        ("lr", "lr", 0),
+        ("lrr", "lr", 1),
+        ("wieghts", "weights", 1),
+        ("epch", "epochs", 2),
+        ("ca", "abc", 3),
+    ],
+)
+def test_a_swap_of_two_neighbours_is_one_edit(first: str, second: str, edits: int) -> None:
+    assert num_edits(first, second) == num_edits(second, first) == edits
+
+
+def test_a_similar_name_is_one_edit_away_and_two_in_a_long_word() -> None:
+    assert suggestion("imges", ["images"]).endswith(" images?")
+    assert suggestion("imgs", ["images"]) == ""
+    assert suggestion("val_fractoin_", ["val_fraction"]).endswith(" val_fraction?")
+    assert suggestion("to", ["top"]) == ""
+    assert suggestion("of", []) == ""

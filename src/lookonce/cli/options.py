@@ -179,7 +179,7 @@ class Options:
         if unknown:
             of_verb = (old for old, alias in BY_OLD_NAME.items() if alias.means_in(self.verb, self.names))
             known = [*self.names, "file", *(BY_OLD_NAME if self.takes_old_names else of_verb)]
-            hints = ((name, suggestion(name, known) or "; --help lists all options") for name in unknown)
+            hints = ((name, suggestion(name, known, self.verb) or "; --help lists all options") for name in unknown)
             raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints), setting=unknown[0])
 
     def _option(self, name: str, value: str | None) -> str:

@@ -98,7 +98,7 @@ VERBS: dict[str, Verb] = {
         summary="Compare exported files with their weights on images.",
         examples=(
             "verify runs/train-1 model.onnx --data data/",
-            "verify runs/train-1 runs/train-1/*.onnx --data data/ --images 50",
+            "verify runs/train-1 runs/train-1/*.onnx --data data/ --runtimes all",
         ),
     ),
     "convert": Verb(

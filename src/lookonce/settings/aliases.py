@@ -6,7 +6,7 @@ is noted; no option is ignored silently. The table of docs/modelzoo.md is genera
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -113,12 +113,13 @@ class Alias:
         defaults |= set() if self.is_in_training else {""}
         return _plain(value) in {_plain(default) for default in defaults}
 
-    def explained(self, value: Any) -> str:
-        """Message for a verb that has no such option."""
+    def explained(self, value: Any, known: Container[str] = ()) -> str:
+        """Message for a verb that has no such option. known: the verb's options that it may have been meant for."""
         verb = f"lookonce {self.program}"
         if self.new:
             option = f"--{self.new.replace('_', '-')}"
-            return f"{self.old}={value}: no effect here; it is an option of {verb} ({option}); pass it to {verb}"
+            step = f"did you mean {self.new}?" if self.new in known else f"pass it to {verb}"
+            return f"{self.old}={value}: no effect here; it is an option of {verb} ({option}); {step}"
         return f"{self.old}={value}: {self.differs}"
 
 

@@ -1,6 +1,5 @@
 """Names in messages: shortened lists, the field's other spellings of options, suggestions for unknown names."""
 
-import difflib
 from collections.abc import Collection, Container, Iterable, Sequence
 
 from lookonce.errors import SettingsError
@@ -9,33 +8,46 @@ from lookonce.errors import SettingsError
 SAME: dict[str, str] = {
     **dict.fromkeys(("confidence", "conf", "conf_thres", "conf_thresh", "conf_threshold"), "threshold score_threshold"),
     **dict.fromkeys(("confidence_threshold", "score_thr", "score_thresh"), "threshold score_threshold"),
-    **dict.fromkeys(("min_score", "thresh", "threshold", "score_threshold"), "threshold score_threshold"),
-    **dict.fromkeys(("iou", "nms_iou", "iou_thres", "iou_thresh", "nms_threshold"), "iou_threshold"),
-    **dict.fromkeys(("max_det", "max_dets", "top_k", "keep_top_k"), "max_detections"),
+    **dict.fromkeys(("min_score", "thr", "thresh", "threshold", "score_threshold"), "threshold score_threshold"),
+    **dict.fromkeys(("iou", "nms_iou", "iou_thr", "iou_thres", "iou_thresh"), "iou_threshold"),
+    **dict.fromkeys(("nms_threshold", "nms_thresh", "nms_thre", "nms_thr"), "iou_threshold"),
+    **dict.fromkeys(("iou_thresholds", "iou_thrs"), "iou"),
+    **dict.fromkeys(("max_det", "max_dets", "top_k", "topk", "keep_top_k", "max_per_img"), "max_detections"),
     **dict.fromkeys(("agnostic_nms", "class_agnostic", "class_agnostic_nms"), "agnostic"),
-    **dict.fromkeys(("imgsz", "img_size", "input_size", "input_shape", "resolution"), "image_size"),
-    **dict.fromkeys(("weights", "checkpoint", "ckpt", "model", "pretrained_weights"), "weights files"),
+    **dict.fromkeys(("imgsz", "img", "img_size", "img_shape", "input_size"), "image_size"),
+    **dict.fromkeys(("input_shape", "test_size", "resolution"), "image_size"),
+    **dict.fromkeys(("weights", "checkpoint", "ckpt", "model", "pretrained_weights", "load_from"), "weights files"),
+    "cfg": "files",
     **dict.fromkeys(("dataset", "data_yaml", "annotations"), "data"),
     **dict.fromkeys(("img_dir", "image_dir", "images_dir"), "images"),
     **dict.fromkeys(("class_names", "labels"), "names"),
     **dict.fromkeys(("input", "inputs"), "source"),
     **dict.fromkeys(("output", "out", "out_dir", "output_dir", "save_dir"), "output destination"),
     **dict.fromkeys(("format", "formats"), "to"),
+    **dict.fromkeys(("predictions", "preds", "results_file"), "results"),
+    **dict.fromkeys(("subset", "dataset_split"), "split"),
     **dict.fromkeys(("epoch", "num_epochs", "max_epochs"), "epochs"),
     **dict.fromkeys(("batch", "batch_size", "bs"), "batch_size batch"),
-    **dict.fromkeys(("lr0", "learning_rate", "base_lr", "max_lr"), "lr"),
+    **dict.fromkeys(("lr0", "learning_rate", "base_lr", "max_lr", "init_lr", "initial_lr"), "lr"),
     **dict.fromkeys(("min_lr", "lr_min"), "lr_floor"),
     **dict.fromkeys(("scheduler", "lr_schedule"), "schedule"),
     **dict.fromkeys(("warmup", "num_warmup_epochs"), "warmup_epochs"),
     **dict.fromkeys(("optim", "opt"), "optimizer"),
     **dict.fromkeys(("early_stopping", "early_stop", "early_stopping_patience"), "patience"),
-    **dict.fromkeys(("max_grad_norm", "clip_grad", "clip_grad_norm", "grad_clip", "gradient_clip"), "clip_norm"),
+    **dict.fromkeys(("max_grad_norm", "clip_grad", "clip_grad_norm", "grad_clip", "gradient_clip_val"), "clip_norm"),
     **dict.fromkeys(("grad_accum", "gradient_accumulation_steps", "accumulate_grad_batches"), "accumulate"),
     **dict.fromkeys(("num_workers", "threads"), "workers threads"),
     **dict.fromkeys(("num_gpus", "nproc_per_node", "world_size"), "devices"),
     **dict.fromkeys(("random_seed", "manual_seed"), "seed"),
     **dict.fromkeys(("eval_interval", "val_interval"), "eval_every"),
     **dict.fromkeys(("resume_from", "resume_from_checkpoint"), "resume"),
+    **dict.fromkeys(("width_multiple", "width_mult", "width_multiplier", "widen_factor"), "width"),
+    **dict.fromkeys(("bind", "address", "listen"), "host"),
+    **dict.fromkeys(("ignore", "exclude"), "skip"),
+    "include": "to only",
+    "nc": "num_classes",
+    "duration": "seconds",
+    "force": "overwrite",
     "wd": "weight_decay",
     "nbs": "nominal_batch",
     "sync_batchnorm": "sync_bn",
@@ -45,7 +57,7 @@ SAME: dict[str, str] = {
     "smoothing": "label_smoothing",
     "view_img": "show",
 }
-# Spelling -> options that do the same in another way, as NAME or NAME=VALUE: suggested in errors, never taken.
+# Spelling -> options that do the same in another way, as NAME or NAME=VALUE, and verbs: suggested, never taken.
 NEAR: dict[str, str] = {
     **dict.fromkeys(("gpu", "gpu_id", "cuda"), "device=cuda"),
     "gpus": "devices device=cuda",
@@ -55,10 +67,13 @@ NEAR: dict[str, str] = {
     "fp16": "precision=fp16",
     "bf16": "precision=bf16",
     "int8": "precision=int8",
-    **dict.fromkeys(("project", "name", "output", "out_dir", "output_dir", "save_dir"), "runs output"),
+    **dict.fromkeys(("project", "output", "out_dir", "output_dir", "save_dir"), "runs output html"),
+    **dict.fromkeys(("work_dir", "workdir", "log_dir", "logdir"), "runs output"),
+    "name": "runs output model_names",
+    "report": "html",
     "exist_ok": "run overwrite",
     "config": "file",
-    "cfg": "file",
+    "cfg": "file config",
     "save_txt": "save=yolo",
     "save_json": "save=json",
     "save_crop": "save=crops",
@@ -70,7 +85,18 @@ NEAR: dict[str, str] = {
     "warmup_steps": "warmup_epochs",
     "ema": "ema_decay",
     "cache": "cache_mb",
-    "save_period": "keep",
+    **dict.fromkeys(("save_period", "keep_checkpoint_max", "max_keep_ckpts", "save_total_limit"), "keep"),
+    **dict.fromkeys(("save_interval", "save_freq", "checkpoint_every", "checkpoint_interval"), "save_every"),
+    **dict.fromkeys(("val", "validate"), "eval_every eval"),
+    **dict.fromkeys(("no_val", "noval", "no_validate", "no_eval"), "eval_every=0"),
+    "total_batch_size": "batch_size",
+    "subdivisions": "accumulate",
+    "burn_in": "warmup_epochs",
+    "max_batches": "epochs",
+    "steps": "lr_epochs",
+    "exposure": "brightness",
+    "letter_box": "resize_mode=letterbox",
+    **dict.fromkeys(("iterations", "iters", "repeat"), "seconds"),
     "rect": "resize_mode=letterbox",
     "hsv_s": "saturation",
     "hsv_v": "brightness",
@@ -80,10 +106,35 @@ NEAR: dict[str, str] = {
     "cls": "class_weight",
     "obj": "objectness_weight",
     "dynamic": "dynamic_size",
-    "nms": "outputs=detections",
+    "dynamic_batch": "batch=0",
+    "nms": "outputs=detections iou_threshold",
+    "no_nms": "outputs=decoded",
+    "raw": "outputs=raw",
+    "target": "to",
+    **dict.fromkeys(("dtype", "data_type"), "precision"),
+    **dict.fromkeys(("quantize", "quantization", "quant"), "precision=int8"),
+    "task": "split",
     "master_addr": "rdzv_endpoint",
     "single_cls": "rename",
     "fp32": "precision=fp32",
+    **dict.fromkeys(("evaluate", "test"), "eval"),
+    **dict.fromkeys(("detect", "infer", "inference"), "predict"),
+    "benchmark": "bench",
+    "checks": "doctor",
+    "settings": "config",
+}
+# (Verb, spelling) -> what does the same there and is no option of the verb.
+ELSEWHERE: dict[tuple[str, str], str] = {
+    ("train", "single_cls"): "`lookonce convert-data --rename` makes one class of several",
+    ("train", "classes"): "`lookonce convert-data --classes` keeps some classes of a data set",
+    **dict.fromkeys(
+        (("serve", word) for word in ("token", "api_key", "auth_token")),
+        "the environment variable LOOKONCE_TOKEN sets the token",
+    ),
+    **dict.fromkeys(
+        (("serve", word) for word, meant in SAME.items() if meant.split()[0] in ("threshold", "iou_threshold")),
+        "each request sets its threshold and iou_threshold",
+    ),
 }
 
 
@@ -94,18 +145,40 @@ def taken_for(spelling: str, options: Container[str]) -> str | None:
     return next((name for name in SAME.get(spelling, "").split() if name in options), None)
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean lr?": a synonym first, then a similar name; "" if there is neither."""
-    by_shape = {candidate.lower().replace("-", "_"): candidate for candidate in known}
+def suggestion(name: str, known: Iterable[str], verb: str = "") -> str:
+    """ "; did you mean lr?": a synonym first, then another way, then a typo; "" if there is none of them."""
+    by_shape = {candidate.lower().replace("-", "_").rstrip("_"): candidate.rstrip("_") for candidate in known}
     shape = name.lower().replace("-", "_")
-    near = next((word for word in NEAR.get(shape, "").split() if word.partition("=")[0] in by_shape), None)
-    if (meant := taken_for(shape, by_shape) or near) is not None:
-        return f"; did you mean {by_shape.get(meant, meant)}?"
-    close = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
-    # learning_rat and lr share too few letters: compare with the synonyms too.
-    words = {word: meant for word in SAME if (meant := taken_for(word, by_shape))}
-    close = close or [words[word] for word in difflib.get_close_matches(shape, words, n=1, cutoff=0.75)]
-    return f"; did you mean {by_shape[close[0]]}?" if close else ""
+    if meant := taken_for(shape, by_shape):
+        return f"; did you mean {by_shape[meant]}?"
+    if way := ELSEWHERE.get((verb, shape)):
+        return f"; {way}"
+    if near := next((word for word in NEAR.get(shape, "").split() if word.partition("=")[0] in by_shape), None):
+        return f"; did you mean {by_shape.get(near, near)}?"
+    # learning_rat and lr share too few letters: compare with the synonyms too, but mode is no typo of model.
+    words = {word: meant for word in SAME if len(word) > 5 and (meant := taken_for(word, by_shape))}
+    close = typo_of(shape, by_shape) or words.get(typo_of(shape, words))
+    return f"; did you mean {by_shape[close]}?" if close else ""
+
+
+def typo_of(word: str, known: Iterable[str]) -> str:
+    """The known word that `word` is a typo of: one edit away, or two from ten letters on; "" if there is none."""
+    most = 0 if len(word) < 3 else 1 if len(word) < 10 else 2
+    edits, near = min(((num_edits(word, one), one) for one in known), default=(most + 1, ""))
+    return near if edits <= most else ""
+
+
+def num_edits(first: str, second: str) -> int:
+    """The fewest letters to insert, delete, replace or swap with their neighbour, to make one word of the other."""
+    rows = [list(range(len(second) + 1))]
+    for row, letter in enumerate(first, 1):
+        rows.append([row])
+        for column, other in enumerate(second, 1):
+            edits = [rows[-2][column] + 1, rows[-1][-1] + 1, rows[-2][column - 1] + (letter != other)]
+            if min(row, column) > 1 and first[row - 2] == other and letter == second[column - 2]:
+                edits.append(rows[-3][column - 2] + 1)
+            rows[-1].append(min(edits))
+    return rows[-1][-1]
 
 
 def require_one_of(setting: str, name: str, known: Collection[str], expected: str = "") -> None:

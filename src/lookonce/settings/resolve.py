@@ -252,7 +252,7 @@ def _meaning(
     if alias.has_no_effect:
         return {}, () if entry.is_default else (alias.explained(entry.value),)
     if not alias.is_in_training:
-        raise SettingsError(alias.explained(entry.value), setting=entry.name, value=entry.value)
+        raise SettingsError(alias.explained(entry.value, Settings.model_fields), setting=entry.name, value=entry.value)
     translation = alias.translate(given)
     return translation.settings, translation.notes
 
@@ -264,7 +264,7 @@ def require_known(entries: Iterable[Entry], more: Iterable[str] = ()) -> None:
     for entry in entries:
         if entry.name not in known:
             place = "" if entry.place == COMMAND_LINE else f"{entry.place}: "
-            hint = suggestion(entry.name, known) or "; `lookonce config` lists all settings"
+            hint = suggestion(entry.name, known, "train") or "; `lookonce config` lists all settings"
             unknown.append((entry, f"{place}unknown setting {entry.name}{hint}"))
     if unknown:
         first = unknown[0][0]
