@@ -139,6 +139,8 @@ def test_an_unknown_shell_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_version_is_that_of_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--version"]) == 0
     assert capsys.readouterr().out.strip()
+    assert main(["--version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() == {"version"}
 
 
 def test_hints_are_commands_that_work_here(

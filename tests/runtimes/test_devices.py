@@ -32,10 +32,13 @@ def test_a_device_is_an_execution_provider(
     assert provider_of(device) == (provider, options)
 
 
-@pytest.mark.parametrize("device", ["cuda", "npu:0", "xpu"])
-def test_a_device_that_onnx_runtime_has_not_is_an_error(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("device", "way"),
+    [("cuda", "onnxruntime-gpu"), ("npu:0", "onnxruntime-cann"), ("xpu", "cpu"), ("openvino", "--runtime openvino")],
+)
+def test_a_device_that_onnx_runtime_has_not_is_an_error(device: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
-    with raises(SettingsError, setting="device", value=device):
+    with raises(SettingsError, way, setting="device", value=device):
         provider_of(device)
 
 

@@ -53,6 +53,19 @@ def test_the_scene_that_two_splits_of_bccd_share_is_noted_and_no_copy_is_claimed
     ]
 
 
+def test_nothing_is_held_out_where_training_has_another_validation_split_or_none(tmp_path: Path) -> None:
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0}
+    image = {"id": 1, "file_name": "1.png", "width": 16, "height": 16}
+    data = tmp_path / "mine.json"
+    parts = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "cell"}]}
+    data.write_text(json.dumps(parts))
+    for val_split, found in (("val", True), ("none", False), ("train", False)):
+        result = check(data, images=tmp_path, only=["annotations"], decode=False, val_split=val_split).result
+        assert ("held-out-val" in {finding.name for finding in result.findings}) is found, val_split
+    with raises(SettingsError, setting="val_split", value="valid"):
+        check(data, images=tmp_path, val_split="valid")
+
+
 @pytest.fixture
 def planted(clean_data: Path, tmp_path: Path) -> Path:
     folder = shutil.copytree(clean_data, tmp_path / "planted")

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
@@ -106,7 +106,7 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
         print(overview())
         return 0
     if tokens[0] == "version" or "--version" in tokens:
-        print(lookonce.__version__)
+        print(as_json({"version": lookonce.__version__}) if json else lookonce.__version__)
         return 0
     if tokens[0] in COMPLETIONS:
         from lookonce.cli.app import completion
@@ -168,11 +168,13 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
         is_help = not {"--help", "-h"}.isdisjoint(tokens)
         with nullcontext() if is_help else line_if_slow(name), redirect_stdout(sys.stderr if json else sys.stdout):
             app, function = app_of(name, verb)
-            normalised = options_of(function, name).normalised(_typed(token) for token in tokens)
+            options = options_of(function, name)
+            normalised = options.normalised(_typed(token) for token in tokens)
             console = _console() if is_help else None
-            result = app(normalised, console=console, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        raise _in_our_words(error, name) from error
+            try:
+                result = app(normalised, console=console, exit_on_error=False, print_error=False)
+            except CycloptsError as error:
+                raise _in_our_words(error, name, options.positional & names_in(normalised)) from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -187,11 +189,16 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
 
 
-def _in_our_words(error: "CycloptsError", verb: str) -> SettingsError:
-    """The parser's error as one that names the option, the value and what was expected."""
-    from cyclopts import CoercionError, MissingArgumentError, UnusedCliTokensError
+def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> SettingsError:
+    """The parser's error as one that names the option, the value and what was expected.
 
-    setting = error.argument.name.removeprefix("--").replace("-", "_") if error.argument else None
+    named: the options that may be given without a name, and were given with one.
+    """
+    from cyclopts import CoercionError, MissingArgumentError, RepeatArgumentError, UnusedCliTokensError
+
+    repeated = error.token if isinstance(error, RepeatArgumentError) else None
+    option = error.argument.name if error.argument else repeated and repeated.keyword
+    setting = option.removeprefix("--").replace("-", "_") if option else None
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
@@ -200,6 +207,11 @@ def _in_our_words(error: "CycloptsError", verb: str) -> SettingsError:
         value, choices = error.token.value, [EXPECTED.get(kind, str(kind)) for kind in kinds]
         expected = " or ".join(choices)
         words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
+    elif repeated is not None:
+        value, words = repeated.value, f"{setting}: {repeated.value}; given twice; expected one value"
+    elif isinstance(error, UnusedCliTokensError) and error.unused_tokens and named:
+        setting, value = next(iter(named)), error.unused_tokens[0]
+        words = f"{setting}: {value!r}; given twice, also as --{setting}; expected one value"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         value = error.unused_tokens[0]
         words = f"{value!r}: a value too many; quote a pattern ('*.jpg'), and type --NAME before the value of an option"

@@ -27,14 +27,15 @@ from lookonce.runtimes.exported import (
 
 ERRORS_ONLY = 3
 CPU = "CPUExecutionProvider"
-# Device -> ONNX Runtime's execution provider, and the option that takes what follows the colon: cuda:1, openvino:GPU.
+# Device -> ONNX Runtime's execution provider, the option that takes what follows the colon (cuda:1, openvino:GPU), and
+# the package of Python that has it, in place of onnxruntime.
 PROVIDERS = {
-    "cuda": ("CUDAExecutionProvider", "device_id"),
-    "tensorrt": ("TensorrtExecutionProvider", "device_id"),
-    "openvino": ("OpenVINOExecutionProvider", "device_type"),
-    "coreml": ("CoreMLExecutionProvider", "MLComputeUnits"),
-    "directml": ("DmlExecutionProvider", "device_id"),
-    "npu": ("CANNExecutionProvider", "device_id"),
+    "cuda": ("CUDAExecutionProvider", "device_id", "onnxruntime-gpu"),
+    "tensorrt": ("TensorrtExecutionProvider", "device_id", "onnxruntime-gpu"),
+    "openvino": ("OpenVINOExecutionProvider", "device_type", "onnxruntime-openvino"),
+    "coreml": ("CoreMLExecutionProvider", "MLComputeUnits", "onnxruntime on macOS"),
+    "directml": ("DmlExecutionProvider", "device_id", "onnxruntime-directml"),
+    "npu": ("CANNExecutionProvider", "device_id", "onnxruntime-cann"),
 }
 
 
@@ -114,12 +115,15 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
     if kind in ("auto", "cpu"):
         return CPU, {}
     there = onnxruntime.get_available_providers()
-    known = ["cpu", *(name for name, (provider, _) in PROVIDERS.items() if provider in there)]
+    known = ["cpu", *(name for name, (provider, *_) in PROVIDERS.items() if provider in there)]
     if kind not in known:
-        why = "ONNX Runtime here has no provider for it" if kind in PROVIDERS else "unknown to ONNX Runtime"
-        install = "install ONNX Runtime for that device, such as onnxruntime-gpu in place of onnxruntime"
-        raise SettingsError.of("device", device, f"{why}; expected {' or '.join(known)}, or {install}")
-    provider, option = PROVIDERS[kind]
+        expected = f"expected {' or '.join(known)}"
+        if kind not in PROVIDERS:
+            raise SettingsError.of("device", device, f"unknown to ONNX Runtime; {expected}")
+        ways = f"install {PROVIDERS[kind][2]} in place of onnxruntime"
+        ways += ", or use --runtime openvino" if kind == "openvino" else ""
+        raise SettingsError.of("device", device, f"ONNX Runtime here has no provider for it; {expected}; {ways}")
+    provider, option, _ = PROVIDERS[kind]
     return provider, {option: device.partition(":")[2]} if detail else {}
 
 

@@ -10,6 +10,7 @@ from shlex import quote
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
 from lookonce.data.findings import Finding
+from lookonce.data.held_out import VAL
 from lookonce.data.repair import repair
 from lookonce.data.source import IMAGES_ALONE, NoAnnotations, bounded, open_data, open_images
 from lookonce.data.splits import DataSource
@@ -23,7 +24,7 @@ from lookonce.settings.names import counted, few, split_list
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
 from lookonce.storage import write_file
-from lookonce.workflows.validation_split import with_val
+from lookonce.workflows.validation_split import require_val_split, with_val
 
 # Any other format is written as COCO.
 _OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}
@@ -64,6 +65,7 @@ def check(
     names: Path | None = None,
     decode: bool = True,
     advice: bool = True,
+    val_split: str = default_of("val_split"),
     val_fraction: float = default_of("val_fraction"),
     seed: int = default_of("seed"),
     on_progress: Callable[[int, int], None] | None = None,
@@ -101,6 +103,8 @@ def check(
         Decode every image; --no-decode reads only the headers, which is faster but misses damaged images.
     advice
         Recommend an image size; the latency of the network is measured on this machine, which takes 1-2 s.
+    val_split
+        That of the training; with none, or another split than val, it holds nothing out.
     val_fraction
         That of the training, which holds out this fraction where the data have no split val.
     seed
@@ -120,7 +124,10 @@ def check(
         raise DataError.at(data, f"has no annotations; --fix {fix} expects labelled images, leave it out")
     if source.format == IMAGES_ALONE:
         checks &= chosen_checks(["images", "copies"])
-    if fix is None and decode and any(FINDING_KINDS[name].needs_pixels for name in checks):
+    require_val_split(val_split, source)
+    if val_split != VAL:
+        checks -= {"held-out-val"}
+    elif fix is None and decode and any(FINDING_KINDS[name].needs_pixels for name in checks):
         source = with_val(source, held_out)
     result = check_data(source, checks=checks, decode=decode, on_progress=on_progress)
     if weights is not None:

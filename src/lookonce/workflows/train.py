@@ -8,7 +8,7 @@ from typing import Any
 from lookonce import launch
 from lookonce.cores import memory_kept, usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
-from lookonce.data.held_out import VAL, with_held_out
+from lookonce.data.held_out import with_held_out
 from lookonce.data.loader import Loader
 from lookonce.data.source import open_data
 from lookonce.devices import pin_to_cores, resolve_device
@@ -41,7 +41,7 @@ from lookonce.workflows.monitor import shown_in_browser
 from lookonce.workflows.resumed_run import batch_of_run, require_same_run, run_before_restart, settings_and_run
 from lookonce.workflows.starting_weights import log_facts, starting_record
 from lookonce.workflows.train_inputs import require_data
-from lookonce.workflows.validation_split import NO_VAL, VAL_FILE, held_out_names, write_names
+from lookonce.workflows.validation_split import VAL_FILE, held_out_names, require_val_split, write_names
 
 
 def train(**flags: Any) -> TrainResult:
@@ -146,10 +146,7 @@ def open_splits(settings: Settings, run: RunFolder | None = None) -> tuple[Datas
     require_boxes(train_set)
     if settings.val_split in source.splits:
         return train_set, source.split(settings.val_split), held_out
-    if settings.val_split not in {VAL, NO_VAL}:
-        raise SettingsError.of(
-            "val_split", settings.val_split, f"expected one of {', '.join(source.splits)}, or none for no validation"
-        )
+    require_val_split(settings.val_split, source)
     return train_set, None, []
 
 

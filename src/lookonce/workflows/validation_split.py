@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.data.findings import ignore
-from lookonce.data.held_out import choose_held_out, lacks_val, relative_names, with_held_out
+from lookonce.data.held_out import VAL, choose_held_out, lacks_val, relative_names, with_held_out
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
+from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_of
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.reports.content import read_run
@@ -58,7 +59,7 @@ def held_out_names(
     """
     chosen = _of_split(settings)
     train_split = chosen["train_split"]
-    if chosen["val_split"] != "val" or not lacks_val(source, train_split):
+    if chosen["val_split"] != VAL or not lacks_val(source, train_split):
         return []
     recorded = None if run is None else read_names(run)
     if recorded is not None:
@@ -85,6 +86,13 @@ def _of_split(settings: Mapping[str, Any]) -> dict[str, Any]:
     if settings and "val_fraction" not in settings:
         settings = {**settings, "val_split": NO_VAL}
     return {name: settings.get(name, Settings.model_fields[name].default) for name in _SETTINGS}
+
+
+def require_val_split(val_split: str, source: DataSource) -> None:
+    """SettingsError for a split that the data do not have and training does not make."""
+    if val_split not in {*source.splits, VAL, NO_VAL}:
+        expected = f"expected one of {', '.join(source.splits)}, or none for no validation"
+        raise SettingsError.of("val_split", val_split, expected)
 
 
 def run_of(weights: Path | None) -> Path | None:
