@@ -25,9 +25,10 @@ from lookonce.remote.objects import Location, ObjectStore
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.dialects import DIALECTS
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.record import ModelRecord, Thresholds
+from lookonce.storage import make_folder
 from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
-from lookonce.workflows.evaluate import as_text, evaluate, store_thresholds
+from lookonce.workflows.evaluate import as_text, assess, evaluate, store_thresholds
 
 
 @pytest.fixture
@@ -139,6 +140,16 @@ def test_the_best_thresholds_are_stored_in_the_checkpoint_on_request(
     assert store_thresholds(best, dataset, analysis) == {"cup": 0.25}
     assert Detector(load_runtime(weights)).record.thresholds.per_class_score == {"cup": 0.25}
     assert load_checkpoint(best).record.thresholds.score == 0.25
+
+
+def test_a_detector_whose_detections_are_nearly_all_wrong_is_named(coco: Path, foreign: Path, tmp_path: Path) -> None:
+    foreign.write_text(foreign.read_text().replace("[10, 10", "[90, 90"))
+    dataset = open_data(coco, tmp_path).split("val")
+    found = read_coco_results(foreign, dataset)
+    for score, is_said in ((0.25, True), (0.6, False)):  # the detection's is 0.5
+        thresholds = Thresholds(score=score)
+        evaluation = assess(dataset, found, make_folder(tmp_path / "out"), {}, resamples=0, thresholds=thresholds)
+        assert any("1 of 1 detection" in line for line in as_text(evaluation)) is is_said
 
 
 def test_images_in_object_storage_give_the_same_files_and_stay_there(

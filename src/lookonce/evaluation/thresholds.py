@@ -1,17 +1,26 @@
-"""Confidence thresholds: of each class, for the record; and one at which a weak detector shows something."""
+"""Confidence thresholds: of each class, for the record; and whether a weak detector shows enough there, or too much."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.analysis import Analysis
+from lookonce.evaluation.analysis import Analysis, ImageErrors
 from lookonce.evaluation.evaluate import match_classes
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.names import counted
+from lookonce.settings.record import ModelRecord, Thresholds
 
 # With fewer detections than a tenth of the objects, a threshold shows nothing that one can judge.
 FEWEST_SHOWN = 0.1
+# With fewer true positives than a tenth of the detections, an image shows little else than false positives.
+FEWEST_RIGHT = 0.1
+
+
+def lowest_scores(thresholds: Thresholds, class_names: Sequence[str]) -> NDArray[np.float64]:
+    """(C,) the confidence threshold of each class."""
+    return np.array([thresholds.per_class_score.get(name, thresholds.score) for name in class_names], np.float64)
 
 
 def threshold_that_shows(scores: NDArray[np.floating], lowest: NDArray[np.floating], num_objects: int) -> float | None:
@@ -27,6 +36,20 @@ def threshold_that_shows(scores: NDArray[np.floating], lowest: NDArray[np.floati
     digits = 2 - math.floor(math.log10(score)) if score > 0 else 0
     rounded = math.floor(score * 10**digits) / 10**digits
     return rounded if rounded < lowest.min() else None
+
+
+def mostly_wrong(errors: ImageErrors, num_objects: int, shown_from: str) -> str:
+    """A sentence if nearly all detections are false positives; "" otherwise.
+
+    errors: of the detections from a threshold up, which shown_from describes; num_objects: without crowds.
+    """
+    wrong, right = int(errors.wrong.sum()), num_objects - int(errors.missed.sum())
+    if not num_objects or right >= FEWEST_RIGHT * (right + wrong):
+        return ""
+    return (
+        f"{wrong:,} of {counted(right + wrong, 'detection')} from {shown_from} up are false positives, so predict "
+        "would show little else: `lookonce diagnose` names the cause, a higher --threshold shows fewer."
+    )
 
 
 def with_class_thresholds(record: ModelRecord, dataset: Dataset, analysis: Analysis) -> ModelRecord:

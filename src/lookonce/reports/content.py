@@ -36,10 +36,10 @@ class Content:
     analysis: its analysis.json. scored_on: the scored images, in words. images: an evenly spaced choice of these;
     worst: those with most errors. threshold: the confidence threshold of `predict`, in words. shown_from: the
     confidence threshold of the predictions in both and in the confusion matrix, in words. weak: a sentence if few or no
-    detections reach the threshold of `predict`, else empty. counts: at that of shown_from, numbers of objects, missed
-    objects and false positives. classes: name and color of each label in the images. verified: verify.json of `lookonce
-    verify`. facts: rows about the environment. commands: shell commands that reproduce the run. predicted: annotated
-    images of predicted_by, in words, by name, (H, W, 3) uint8 RGB.
+    detections reach the threshold of `predict`, or if nearly all that do are false positives, else empty. counts: at
+    that of shown_from, numbers of objects, missed objects and false positives. classes: name and color of each label in
+    the images. verified: verify.json of `lookonce verify`. facts: rows about the environment. commands: shell commands
+    that reproduce the run. predicted: annotated images of predicted_by, in words, by name, (H, W, 3) uint8 RGB.
     """
 
     title: str

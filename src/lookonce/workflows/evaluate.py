@@ -13,21 +13,23 @@ from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError, require_setting
-from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json
+from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json, image_errors
 from lookonce.evaluation.bootstrap import Comparison, Interval, bootstrap, compare
 from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
-from lookonce.evaluation.thresholds import with_class_thresholds
+from lookonce.evaluation.thresholds import lowest_scores, mostly_wrong, with_class_thresholds
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
+from lookonce.reports.content import shown_from
 from lookonce.reports.sheets import write_sheets
 from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
+from lookonce.settings.record import Thresholds
 from lookonce.shown import shown, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
@@ -120,7 +122,8 @@ class Evaluation:
 
     at: one for each further IoU threshold. intervals: AP and AP50 by name, class_intervals the same for each class,
     empty without resamples; against: the same names, this one minus the other. stored: confidence thresholds by class
-    that were written into the checkpoint stored_in. is_main: False on all ranks but 0, whose result is the same.
+    that were written into the checkpoint stored_in. weak: a sentence if nearly all detections that reach the detector's
+    confidence threshold are false positives. is_main: False on all ranks but 0, whose result is the same.
     """
 
     metrics: Metrics
@@ -134,6 +137,7 @@ class Evaluation:
     files: Sequence[str]
     stored_in: Path | None = None
     stored: Mapping[str, float] = field(default_factory=dict)
+    weak: str = ""
     is_main: bool = True
 
 
@@ -180,9 +184,10 @@ def _evaluate(
         return find(detector, dataset, rank_group=rank_group, on_progress=on_progress, **options), detector
 
     sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "images": len(dataset)}
+    thresholds = None
     if weights is not None:
         found, detector = detections_of(weights, request.runtime)
-        sources["image_size"] = list(detector.record.image_size)
+        sources["image_size"], thresholds = list(detector.record.image_size), detector.record.thresholds
     elif results is not None:
         found = read_coco_results(results, dataset)
     other = None
@@ -196,6 +201,7 @@ def _evaluate(
             output_folder(request.output, "eval"),
             sources | {"of": str(results or weights)},
             iou=request.iou,
+            thresholds=thresholds,
             other=other,
             resamples=request.resamples,
             images=request.sheet_images,
@@ -241,6 +247,7 @@ def assess(
     sources: Mapping[str, Any],
     *,
     iou: Sequence[float] = (),
+    thresholds: Thresholds | None = None,
     other: Results | None = None,
     resamples: int = 1000,
     images: int = 0,
@@ -248,8 +255,8 @@ def assess(
 ) -> Evaluation:
     """Scores and analyses the detections, and writes the files.
 
-    sources: entries for metrics.json; kept: the results file that was scored, which is not overwritten if it is in
-    output.
+    sources: entries for metrics.json; thresholds: of the detector; kept: the results file that was scored, which is
+    not overwritten if it is in output.
     """
     matches = match(dataset, found)
     intervals: dict[str, Interval] = {}
@@ -264,6 +271,10 @@ def assess(
             others = bootstrap(match(dataset, other), resamples=resamples)
             comparison = {name: compare(drawn, others, name) for name in INTERVALS}
     analysis = analyse(dataset, found, matches)
+    weak = ""
+    if thresholds is not None:
+        errors = image_errors(dataset, matches, lowest_scores(thresholds, dataset.class_names).tolist())
+        weak = mostly_wrong(errors, len(matches.object_labels), shown_from(thresholds))
     sheets = write_sheets(output, dataset, found, analysis, images)
     evaluation = Evaluation(
         metrics=score(dataset, found),
@@ -273,6 +284,7 @@ def assess(
         intervals=intervals,
         class_intervals=class_intervals,
         against=comparison,
+        weak=weak,
         output=output,
         files=("metrics.json", "analysis.json", "results.json", *(path.name for path in sheets)),
     )
@@ -359,6 +371,8 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
         )
     costs = sorted(evaluation.analysis.errors.gains.items(), key=lambda item: -item[1])
     yield "AP50 lost to: " + ", ".join(f"{kind} {100 * gain:.1f}" for kind, gain in costs) + " points"
+    if evaluation.weak:
+        yield evaluation.weak
     yield f"written: {evaluation.output}: {', '.join(evaluation.files)}"
     if evaluation.stored_in is not None:
         shown = ", ".join(f"{name} {threshold:g}" for name, threshold in evaluation.stored.items())

@@ -21,7 +21,7 @@ from lookonce.evaluation.bootstrap import Resampled, bootstrap, compare
 from lookonce.evaluation.error_types import confusion_matrix
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results
-from lookonce.evaluation.thresholds import threshold_that_shows
+from lookonce.evaluation.thresholds import lowest_scores, mostly_wrong, threshold_that_shows
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress
 from lookonce.prediction.sources import find_images
@@ -287,7 +287,7 @@ def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Score
     except DataError as error:
         get_logger().warning(f"the report omits errors and images: {error}")
         return None
-    lowest = np.array([thresholds.per_class_score.get(name, thresholds.score) for name in dataset.class_names])
+    lowest = lowest_scores(thresholds, dataset.class_names)
     words, weak = shown_from(thresholds), ""
     num_objects = int((~dataset.crowd).sum())
     lower = threshold_that_shows(results.scores, lowest[results.labels], num_objects)
@@ -303,6 +303,7 @@ def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Score
     matches = match(dataset, results)
     is_shown = results.scores >= lowest[results.labels]
     is_shown[matches.rows[matches.ignored[0]]] = False
+    errors = image_errors(dataset, matches, lowest.tolist())
     confusion = confusion_matrix(dataset, results.select(is_shown), score_threshold=0)
     return Scored(
         dataset=dataset,
@@ -310,8 +311,8 @@ def read_scored(folder: Path, dataset: Dataset, thresholds: Thresholds) -> Score
         analysis=analysis | {"confusion": analysis["confusion"] | {"counts": confusion.tolist()}},
         shown=results.select(is_shown),
         shown_from=words,
-        weak=weak,
-        errors=image_errors(dataset, matches, lowest.tolist()),
+        weak=weak or mostly_wrong(errors, num_objects, words),
+        errors=errors,
     )
 
 
