@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import shlex
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 from lookonce.cli import main as command_line
-from lookonce.cli.app import app_of, completion, examples_of
+from lookonce.cli.app import app_of, examples_of
 from lookonce.cli.as_json import jsonable
+from lookonce.cli.completion import completion, start_completion
 from lookonce.cli.main import main, modes_of
 from lookonce.cli.options import options_of
 from lookonce.cli.verbs import VERBS
@@ -129,6 +131,54 @@ def test_completion_of_each_shell_knows_verbs_and_options(monkeypatch: pytest.Mo
         script = completion(shell, install=False)
         assert "doctor" in script
         assert "batch-size" in script
+
+
+def test_bash_completes_words_paths_modes_and_the_command_of_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in VERBS.keys() - {"train", "export", "pull"}:
+        monkeypatch.delitem(VERBS, name)
+    monkeypatch.setenv("LOOKONCE_COMMAND", "./run")
+    (tmp_path / "mine.yaml").touch()
+    script = completion("bash", install=False)
+    assert script.endswith("_lookonce lookonce ./run\n")
+    cases = {
+        "--install-completion ": "bash zsh fish",
+        "train --recipe mo": "modelzoo modern",
+        "train --optimizer ": "sgd adamw",
+        "train --device cu": "cuda",
+        "train --data mi": "mine.yaml",
+        "train --file mi": "mine.yaml",
+        "train --weights co": "coco",
+        "export --to on": "onnx",
+        "export --for fri": "frigate",
+        "export --qu": "--quiet",
+        "pull co": "coco",
+    }
+    calls = "".join(
+        f"COMP_WORDS=({' '.join(map(shlex.quote, ['lookonce', *typed.split(' ')]))}); "
+        'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _lookonce; echo "${COMPREPLY[@]}"\n'
+        for typed in cases
+    )
+    ran = subprocess.run(["bash", "-c", script + calls], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert dict(zip(cases, ran.stdout.splitlines(), strict=True)) == cases
+
+
+@pytest.mark.parametrize(
+    ("before", "added"),
+    [
+        ("", False),  # oh-my-zsh, whose own folder it is
+        ("fpath=(FOLDER $fpath)\n", True),
+        ("fpath=(FOLDER $fpath)\nautoload -Uz compinit && compinit\n", False),
+        ("compinit\nfpath=(FOLDER $fpath)", True),
+    ],
+)
+def test_zsh_calls_compinit_once_its_folders_are_known(before: str, added: bool, tmp_path: Path) -> None:
+    startup_file = tmp_path / ".zshrc"
+    startup_file.write_text(before.replace("FOLDER", "/home/me/.zsh/completions"))
+    for _ in range(2):
+        start_completion(startup_file, Path("/home/me/.zsh/completions"))
+    assert startup_file.read_text().count("compinit\n") == before.count("compinit\n") + added
 
 
 def test_an_unknown_shell_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,19 +1,13 @@
-"""The help page of each verb, and completion for shells."""
+"""The help page of each verb."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from cyclopts import App, Parameter
 
-import lookonce
-from lookonce.cli.overview import INTRODUCTION
-from lookonce.cli.verbs import VERBS, Verb
-from lookonce.errors import SettingsError
+from lookonce.cli.verbs import Verb
 from lookonce.log import command_here
 from lookonce.targets import imported
-
-SHELLS = ("bash", "zsh", "fish")
 
 
 def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
@@ -39,21 +33,6 @@ def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
 
 def examples_of(verb: Verb) -> str:
     return "\n".join(["Examples:", *(f"  {command_here(f'lookonce {example}')}" for example in verb.examples)])
-
-
-def completion(shell: str, *, install: bool) -> str:
-    """The completion script for a shell, or, installed, where it is. SettingsError for another shell."""
-    if shell not in ("", *SHELLS):
-        raise SettingsError(f"completion: {shell}; expected {', '.join(SHELLS)}", setting="completion", value=shell)
-    app = App(name="lookonce", help=INTRODUCTION, help_format="plaintext", version=lookonce.__version__)
-    for name, verb in VERBS.items():
-        one, _ = app_of(name, verb)
-        app.command(one, name=name)
-    chosen: Any = shell or None
-    if not install:
-        return app.generate_completion(shell=chosen)
-    place: Path = app.install_completion(shell=chosen)
-    return f"written: {place}; it applies in new shells"
 
 
 def late(verb: Verb) -> Callable[..., Any]:

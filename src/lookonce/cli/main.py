@@ -109,7 +109,7 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
         print(as_json({"version": lookonce.__version__}) if json else lookonce.__version__)
         return 0
     if tokens[0] in COMPLETIONS:
-        from lookonce.cli.app import completion
+        from lookonce.cli.completion import completion
 
         print(completion("".join(tokens[1:2]), install=tokens[0] == "--install-completion"))
         return 0

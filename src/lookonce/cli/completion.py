@@ -1,0 +1,140 @@
+"""Completion for shells: the parser's own, with the words that options take, their paths, and the modes."""
+
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+import lookonce
+from lookonce.cli.app import app_of
+from lookonce.cli.overview import INTRODUCTION
+from lookonce.cli.verbs import VERBS
+from lookonce.cloud.job_file import PLATFORMS
+from lookonce.data.splits import SPLITS
+from lookonce.errors import COMMAND, SettingsError
+from lookonce.exporters.clients import CLIENTS
+from lookonce.exporters.formats import FORMATS
+from lookonce.runtimes.registry import RUNTIMES
+from lookonce.settings.resolve import recipe_names
+from lookonce.settings.schema import Settings
+from lookonce.settings.text import choices_of, kinds_of
+from lookonce.weights.published import PUBLISHED
+from lookonce.workflows.convert import WRITERS
+from lookonce.workflows.predict_request import SAVES
+
+Shell = Literal["bash", "zsh", "fish"]
+SHELLS = ("bash", "zsh", "fish")
+MODES = ("quiet", "json", "traceback")
+# Options whose type is text -> the words that they take; VERB OPTION where verbs differ.
+WORDS: dict[str, Iterable[str]] = {
+    "recipe": recipe_names(),
+    "device": ("auto", "cpu", "cuda", "npu"),
+    "split": SPLITS,
+    "runtime": ("auto", *RUNTIMES),
+    "runtimes": ("auto", "all", *RUNTIMES),
+    "predict save": SAVES,
+    "export to": FORMATS,
+    "export for_": CLIENTS,
+    "export outputs": ("detections", "decoded", "raw"),
+    "convert to": WRITERS,
+    "job-file platform": PLATFORMS,
+    "pull source": PUBLISHED,
+}
+# Options whose type is text, since they also take patterns and URLs.
+PATHS = frozenset({"file", "data", "source", "calibration"})
+
+
+def completion(shell: str, *, install: bool) -> str:
+    """The completion script for a shell, or, installed, where it is. SettingsError for another shell."""
+    if shell not in ("", *SHELLS):
+        raise SettingsError(f"completion: {shell}; expected {', '.join(SHELLS)}", setting="completion", value=shell)
+    chosen: Any = shell or detected()
+    script = script_for(chosen)
+    if not install:
+        return script
+    place: Path = root(chosen).install_completion(shell=chosen)
+    place.write_text(script, encoding="utf-8")
+    if chosen == "zsh":
+        start_completion(Path.home() / ".zshrc", place.parent)
+    return f"written: {place}; it applies in new shells"
+
+
+def detected() -> str:
+    from cyclopts.completion.detect import ShellDetectionError, detect_shell
+
+    try:
+        return detect_shell()
+    except ShellDetectionError as error:
+        expected = f"not detected; expected {', '.join(SHELLS)} after the option"
+        raise SettingsError(f"completion: {expected}", setting="completion") from error
+
+
+def script_for(shell: Shell) -> str:
+    """The parser's script. In bash, files complete where no word does: `--weights co` is coco, `--weights runs/` a
+    folder; and `./run` completes too, if the script was made with it."""
+    script = root(shell).generate_completion(shell=shell)
+    if shell != "bash":
+        return script
+    commands = " ".join(map(quote, ("lookonce", *filter(None, [os.environ.get(COMMAND)]))))
+    return script.replace("complete -F _lookonce lookonce", f"complete -o filenames -o default -F _lookonce {commands}")
+
+
+def start_completion(startup_file: Path, folder: Path) -> None:
+    """zsh reads the folders of fpath in compinit, which a plain .zshrc does not call, or before it adds our folder."""
+    text = startup_file.read_text(encoding="utf-8", errors="surrogateescape") if startup_file.is_file() else ""
+    if text.rfind("compinit") < text.find(str(folder)):
+        lines = f"{text.rstrip()}\nautoload -Uz compinit && compinit\n"
+        startup_file.write_text(lines, encoding="utf-8", errors="surrogateescape")
+
+
+def root(shell: Shell) -> App:
+    """All verbs as one app."""
+
+    def no_verb(*, install_completion: Shell | None = None, show_completion: Shell | None = None) -> None: ...
+
+    app = App(name="lookonce", help=INTRODUCTION, help_format="plaintext", version=lookonce.__version__)
+    app.default(no_verb)
+    for name, verb in VERBS.items():
+        one, function = app_of(name, verb)
+        completed(function, name, shell)
+        app.command(one, name=name)
+    return app
+
+
+def completed(function: Callable[..., Any], verb: str, shell: Shell) -> None:
+    """Give the options of a function made by `command_of` their words and paths as types, and add the modes."""
+    signature = inspect.signature(function)
+    of_verb = [
+        parameter.replace(annotation=Annotated[kind, *parameter.annotation.__metadata__]) if kind else parameter
+        for parameter in signature.parameters.values()
+        for kind in [_type_of(verb, parameter, shell)]
+    ]
+    modes = [
+        inspect.Parameter(
+            mode, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, Parameter(negative=())]
+        )
+        for mode in MODES
+        if mode not in signature.parameters
+    ]
+    parameters = sorted([*of_verb, *modes], key=lambda parameter: parameter.kind)
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
+
+def _type_of(verb: str, parameter: inspect.Parameter, shell: Shell) -> Any:
+    """The words of an option as a Literal, or Path; None: as it is."""
+    name, hint = parameter.name, parameter.annotation.__origin__
+    words = tuple(WORDS.get(f"{verb} {name}", WORDS.get(name, ())))
+    is_setting = hint == str | None and name in Settings.model_fields
+    if shell == "bash" and name.endswith("weights") and hint in (str | None, Path, Path | None):
+        words = tuple(PUBLISHED)
+    if is_setting and not words:
+        words = choices_of(name)
+    if words:
+        literal: Any = Literal
+        return literal[words]
+    return Path if name in PATHS or (is_setting and Path in kinds_of(name)) else None
