@@ -20,7 +20,7 @@ from lookonce.cli.as_json import jsonable
 from lookonce.cli.completion import completion, start_completion
 from lookonce.cli.main import main, modes_of
 from lookonce.cli.options import options_of
-from lookonce.cli.verbs import VERBS
+from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import DataError
 from lookonce.log import command_here, console, get_logger
 
@@ -162,6 +162,22 @@ def test_bash_completes_words_paths_modes_and_the_command_of_a_checkout(
     )
     ran = subprocess.run(["bash", "-c", script + calls], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert dict(zip(cases, ran.stdout.splitlines(), strict=True)) == cases
+
+
+def test_a_verb_whose_packages_are_not_installed_is_completed_without_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VERBS.keys() - {"train"}:
+        monkeypatch.delitem(VERBS, name)
+
+    def load(_: object) -> None:
+        raise ModuleNotFoundError(name=missing)
+
+    monkeypatch.setattr(Verb, "load", load)
+    monkeypatch.setitem(VERBS, "try", Verb(target="", summary="Try."))
+    missing = "onnx"
+    assert "try" in completion("bash", install=False)
+    missing = "lookonce_mistyped"
+    with pytest.raises(ModuleNotFoundError):
+        completion("bash", install=False)
 
 
 @pytest.mark.parametrize(

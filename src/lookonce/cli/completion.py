@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 import lookonce
 from lookonce.cli.app import app_of
+from lookonce.cli.main import EXTRAS
 from lookonce.cli.overview import INTRODUCTION
 from lookonce.cli.verbs import VERBS
 from lookonce.cloud.job_file import PLATFORMS
@@ -99,8 +100,13 @@ def root(shell: Shell) -> App:
     app = App(name="lookonce", help=INTRODUCTION, help_format="plaintext", version=lookonce.__version__)
     app.default(no_verb)
     for name, verb in VERBS.items():
-        one, function = app_of(name, verb)
-        completed(function, name, shell)
+        try:
+            one, function = app_of(name, verb)
+            completed(function, name, shell)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in EXTRAS:
+                raise
+            one = App(name=f"lookonce {name}", help=verb.summary)  # in the base install: no options
         app.command(one, name=name)
     return app
 
