@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from lookonce.exporters.plan import ExportPlan
 from lookonce.model.decode_numpy import to_network_input
 from lookonce.runtimes.exported import raw_names
+from lookonce.runtimes.onnx import onnxruntime
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder
 
@@ -54,7 +55,6 @@ def quantise_onnx(
 
     output_ranges: module of a convolution -> range of its output, in place of that which ONNX Runtime finds.
     """
-    import onnxruntime
     from onnxruntime import quantization
 
     network = nodes_before(proto, raw_names(record))
