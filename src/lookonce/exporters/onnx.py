@@ -24,6 +24,8 @@ from lookonce.runtimes.exported import THRESHOLDS
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
 
+LOWEST_OPSET = 13  # of any graph of ours: earlier ones have no Resize without a region of interest
+
 # The same selection as model/nms.py. B images, N boxes, C classes; K = the 2,000 highest-scoring pairs of box and class
 # (or all, if fewer); D detections. TopK sorts pairs, equal scores by index, and detections keep this order.
 DETECTIONS_GRAPH = """
@@ -105,9 +107,9 @@ PADDED = (
 PACKED_GRAPH = """
 <ir_version: 10, opset_import: ["" : 18]>
 pack (float[B, N, 4] decoded_boxes_xyxy, float[B, N, C] decoded_scores) => (float[B, D, N] predictions)
-<float half = {0.5}>
+<float half = {0.5}, int64[2] two_each = {2, 2}>
 {
-    left_top, right_bottom = Split <axis = 2, num_outputs = 2> (decoded_boxes_xyxy)
+    left_top, right_bottom = Split <axis = 2> (decoded_boxes_xyxy, two_each)
     corner_sums = Add (left_top, right_bottom)
     centers = Mul (corner_sums, half)
     sizes = Sub (right_bottom, left_top)
@@ -194,13 +196,34 @@ def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.
 
 
 def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The graph with the operators of another opset. SettingsError if ONNX cannot convert it."""
+    """The graph with the operators of another opset. SettingsError if it has operators that the opset lacks."""
     try:
-        return onnx.version_converter.convert_version(proto, opset)
+        if opset > OPSET:
+            return onnx.version_converter.convert_version(proto, opset)
+        return _declared(proto, opset)
     except Exception as error:  # ONNX's converter raises errors without a base class of its own
-        raise SettingsError.of(
-            "opset", opset, f"ONNX cannot convert this network ({error}); expected {OPSET} or higher"
-        ) from error
+        lowest = next(known for known in range(LOWEST_OPSET, OPSET + 1) if _is_valid(proto, known))
+        expected = f"expected {lowest} to {onnx.defs.onnx_opset_version()} for these outputs"
+        raise SettingsError.of("opset", opset, expected) from error
+
+
+def _declared(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The graph under an earlier opset, and the earliest IR version with it, which older runtimes need. Our operators
+    mean the same in each that has them; ONNX's converter has no way back for Pad and Split. ValidationError if not."""
+    declared = onnx.ModelProto()
+    declared.CopyFrom(proto)
+    declared.opset_import[0].version = opset
+    declared.ir_version = helper.find_min_ir_version_for(declared.opset_import)
+    onnx.checker.check_model(declared, full_check=True)
+    return declared
+
+
+def _is_valid(proto: onnx.ModelProto, opset: int) -> bool:
+    try:
+        _declared(proto, opset)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+        return False
+    return True
 
 
 def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool = False) -> str:

@@ -89,7 +89,7 @@ def tiles(content: Content) -> str:
     if any("seconds" in row for row in rows):
         shown.append((duration(sum(row.get("seconds", 0.0) for row in rows)), "training time"))
     if record is not None:
-        shown.append((f"{record.image_size[1]}×{record.image_size[0]}", "pixels of network input"))
+        shown.append(("×".join(map(str, record.image_size)), "pixels of network input, height × width"))
         shown.append((str(record.num_classes), "class" if record.num_classes == 1 else "classes"))
     return elements.tiles(shown)
 

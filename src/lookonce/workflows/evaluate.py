@@ -28,6 +28,7 @@ from lookonce.reports.sheets import write_sheets
 from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
+from lookonce.settings.image_size import sides_in_words
 from lookonce.shown import shown, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
@@ -291,8 +292,7 @@ def open_detector(
 ) -> Detector:
     """The detector in `weights`; logs its input size. selection: options of `Detector`."""
     network = load_runtime(weights, names=names, device=device, runtime=runtime, image_size=image_size)
-    height, width = network.record.image_size
-    get_logger().info(f"{weights}: input size {width}x{height} pixels")
+    get_logger().info(f"{weights}: input size {sides_in_words(network.record.image_size)} pixels")
     return Detector(network, **selection)
 
 

@@ -103,7 +103,8 @@ def export(
     preprocess
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
     opset
-        Opset of ONNX's operators, for a runtime that reads no other; default: 18.
+        Opset of ONNX's operators, 15 or more (13 with --outputs decoded, packed or raw), for a runtime that reads
+        no other; default: 18.
     precision
         fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
     agnostic

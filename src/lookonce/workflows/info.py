@@ -17,7 +17,7 @@ from lookonce.prediction.sources import find_images
 from lookonce.reports.budget import TABLE_WIDTH, lines_of, table_of, write_budget
 from lookonce.request import Listed
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.image_size import size_hw
+from lookonce.settings.image_size import sides_in_words, size_hw
 from lookonce.settings.record import ModelRecord, scaled_channels
 
 if TYPE_CHECKING:
@@ -159,10 +159,9 @@ def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
             yield f"written: {found.output}: {', '.join(found.files)}"
         return
     yield from layout.lines(_table(found.layers))
-    height, width = found.image_size
     yield (
         f"{found.parameters:,} floats with BatchNorm's statistics, {found.trainable:,} of them trained; "
-        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for an image of {width}x{height}"
+        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for an image of {sides_in_words(found.image_size)}"
     )
     if found.record is not None:
         yield from describe_record(found.record)
@@ -227,7 +226,6 @@ def _table(layers: Sequence[LayerInfo]) -> Table:
 
 def describe_record(record: ModelRecord) -> list[str]:
     """The record as text, one line per topic."""
-    height, width = record.image_size
     preprocessing, thresholds = record.preprocessing, record.thresholds
     anchors = "; ".join(
         f"stride {stride}: " + " ".join(f"{w:g}x{h:g}" for w, h in record.head_anchors(head))
@@ -238,7 +236,7 @@ def describe_record(record: ModelRecord) -> list[str]:
     lines = [
         f"classes     {record.num_classes}: {', '.join(record.class_names)}",
         f"dialect     {record.dialect.name}, {record.dialect.activation}",
-        f"input       {width}x{height}, {preprocessing.resize}, {preprocessing.color_order}",
+        f"input       {sides_in_words(record.image_size)}, {preprocessing.resize}, {preprocessing.color_order}",
         f"anchors     {anchors}",
         f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} {boxes}",
     ]
