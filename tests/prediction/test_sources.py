@@ -117,3 +117,9 @@ def test_a_source_without_images_is_an_error(tmp_path, monkeypatch, source, told
     (tmp_path / "empty.txt").write_text("\n")
     with raises(DataError, told, path=source):
         find_images(source)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_source_is_not_the_working_folder(text):
+    with raises(DataError, "source"):
+        find_media(text)

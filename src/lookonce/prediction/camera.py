@@ -25,12 +25,24 @@ MISSING_FRAMES = 30  # failed reads in a row, about a second, after which the ca
 
 
 def camera_frames(index: int) -> Generator[Frame]:
-    """Frames of the camera with this index, until it is disconnected."""
-    capture = cv2.VideoCapture(index)
+    """Opens the camera with this index at once; its frames, until it is disconnected."""
+    logging = cv2.utils.logging
+    level = logging.getLogLevel()
+    logging.setLogLevel(
+        logging.LOG_LEVEL_SILENT
+    )  # OpenCV prints a warning of its own for each interface that has no such camera
     try:
-        if not capture.isOpened():
-            problem = "cannot be opened; check that it is connected, not in use, and that you may read it"
-            raise DataError(f"camera {index}: {problem}", value=index)
+        capture = cv2.VideoCapture(index)
+    finally:
+        logging.setLogLevel(level)
+    if not capture.isOpened():
+        problem = "cannot be opened; check that it is connected, not in use, and that you may read it"
+        raise DataError(f"camera {index}: {problem}", value=index)
+    return _frames_of(capture)
+
+
+def _frames_of(capture: cv2.VideoCapture) -> Generator[Frame]:
+    try:
         started, failures = time.monotonic(), 0
         while failures < MISSING_FRAMES:
             there, image = capture.read()

@@ -148,6 +148,8 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     links to places outside it.
     """
     text = str(source)
+    if not text.strip():
+        raise DataError("source: empty; expected a path, a URL or another source; is a variable of the shell unset?")
     if text == "-":
         return Media(entries=_in_stream(sys.stdin.buffer), total=None)
     if is_manifest(text) and (is_remote(text) or _has_addresses(Path(text))):
@@ -161,7 +163,7 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     if text == SCREEN and not is_here:
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:
-        return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)), reconnect)
+        return _of_camera(int(text), reconnect)
     paths, folder = _paths(text, follow_links)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
     entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
@@ -358,6 +360,15 @@ def _frames_of(clip: Clip) -> Iterator[ImageSource]:
             )
     except DataError as error:
         yield _unreadable(clip.name, clip.place, error)
+
+
+def _of_camera(index: int, reconnect: int) -> Media:
+    opened = iter([camera_frames(index)])  # raises now if there is none
+
+    def frames() -> Iterable[Frame]:
+        return next(opened, None) or camera_frames(index)
+
+    return _live(f"camera {index}", f"camera-{index}", frames, reconnect)
 
 
 def _live(name: str, place: str, frames: Callable[[], Iterable[Frame]], reconnect: int = 0) -> Media:

@@ -44,6 +44,7 @@ from lookonce.workflows.predict_request import (
 )
 
 SHOWN_IN_NOTEBOOK = 12
+PER_IMAGE = ("images", "yolo", "crops")  # outputs of --save that an image which cannot be read does not have
 PRE_LABELS = "pre-labels"  # folder of --as-labels in the output folder
 
 
@@ -346,5 +347,6 @@ def as_text(predicted: Predicted) -> Iterator[str]:
         "yolo": f"{LABELS}/",
         "crops": f"{CROPS}/",
     }
-    written = [names[word] for word in predicted.saves] + ([f"{PRE_LABELS}/"] if predicted.pre_labels else [])
+    saves = predicted.saves if predicted.num_images else [word for word in predicted.saves if word not in PER_IMAGE]
+    written = [names[word] for word in saves] + ([f"{PRE_LABELS}/"] if predicted.pre_labels else [])
     yield f"written: {predicted.output}: {', '.join(written)}"
