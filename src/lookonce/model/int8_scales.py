@@ -56,7 +56,7 @@ def weight_scales(model: YoloV3Tiny) -> dict[str, Weights]:
         for name, block in model.eval().named_modules()
         if isinstance(block, ConvBlock)
     }
-    for name, conv in (convolutions | {"head32": model.head32, "head16": model.head16}).items():
+    for name, conv in (convolutions | _heads(model)).items():
         assert conv.bias is not None
         largest = conv.weight.detach().abs().amax(dim=(1, 2, 3)).cpu().numpy()
         scales = np.where(largest > 0, largest / LARGEST_WEIGHT, 1.0).astype(np.float32)
@@ -73,7 +73,7 @@ def activation_ranges(model: YoloV3Tiny, batches: Iterable[Tensor]) -> dict[str,
     """
     ranges: dict[str, Range] = {}
     blocks = {name: block for name, block in model.named_modules() if isinstance(block, ConvBlock)}
-    observed: dict[str, nn.Module] = {**blocks, "head32": model.head32, "head16": model.head16}
+    observed: dict[str, nn.Module] = {**blocks, **_heads(model)}
 
     def observe(name: str) -> torch.utils.hooks.RemovableHandle:
         def record_range(_module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -90,3 +90,7 @@ def activation_ranges(model: YoloV3Tiny, batches: Iterable[Tensor]) -> dict[str,
         for hook in hooks:
             hook.remove()
     return ranges
+
+
+def _heads(model: YoloV3Tiny) -> dict[str, nn.Conv2d]:
+    return {name: module for name, module in model.named_children() if isinstance(module, nn.Conv2d)}

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.colors import Color
 from lookonce.data.loader import Batch
 from lookonce.reports.sheets import GAP, arranged
 from lookonce.settings.names import counted
 
 Image = NDArray[np.uint8]
-Color = tuple[int, int, int]
 # RGB, one per anchor, smallest first; distinct on microscope images as well as on streets.
 COLORS: tuple[Color, ...] = (
     (255, 225, 25),
@@ -34,19 +34,21 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """The assignment of one head. assigned (B, H, W, A): row of the assigned ground truth among the boxes of the image,
-    -1 for none; anchors_wh (A, 2) pixels of the network input; first_anchor: index of the head's first anchor among all
-    anchors, smallest first."""
+    -1 for none; anchors_wh (A, 2) pixels of the network input; mask (A,): indices of these anchors among all anchors,
+    smallest first."""
 
     stride: int
     anchors_wh: NDArray[np.float32]
-    first_anchor: int
+    mask: tuple[int, ...]
     assigned: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorCount:
-    """Numbers of boxes and predictions that are assigned to each other with this anchor. anchor_wh: pixels."""
+    """Numbers of boxes and predictions that are assigned to each other with an anchor of a head. anchor: its index
+    among all anchors; anchor_wh: pixels."""
 
+    anchor: int
     stride: int
     anchor_wh: tuple[float, float]
     boxes: int
@@ -88,7 +90,7 @@ def _draw_marks(canvas: Image, head: Head, index: int, boxes: NDArray[np.float32
         left, top, right, bottom = boxes[head.assigned[index, row, column, anchor]].tolist()
         x = (column + (anchor + 1) / (num_anchors + 1)) * head.stride * scale
         y = (row + 0.5) * head.stride * scale
-        color = COLORS[(head.first_anchor + anchor) % len(COLORS)]
+        color = COLORS[head.mask[anchor] % len(COLORS)]
         middle = (round((left + right) / 2), round((top + bottom) / 2))
         cv2.line(canvas, (round(x), round(y)), middle, color, 1, cv2.LINE_AA)
         _draw_mark(canvas, (round(x), round(y)), head.stride, color)
@@ -117,19 +119,23 @@ def unanswered(batch: Batch, heads: Sequence[Head]) -> list[tuple[int, int]]:
 
 
 def anchor_counts(heads: Sequence[Head]) -> list[AnchorCount]:
-    """One count per anchor, smallest anchor first."""
-    counts = {}
+    """One count per anchor of each head, smallest anchor first: two heads may have the same anchor."""
+    counts = []
     for head in heads:
-        for anchor, (width, height) in enumerate(head.anchors_wh.tolist()):
-            images, *_ = np.nonzero(head.assigned[..., anchor] >= 0)
-            rows = head.assigned[..., anchor][head.assigned[..., anchor] >= 0]
-            counts[head.first_anchor + anchor] = AnchorCount(
-                stride=head.stride,
-                anchor_wh=(width, height),
-                boxes=len(set(zip(images.tolist(), rows.tolist(), strict=True))),
-                predictions=len(rows),
+        for place, (width, height) in enumerate(head.anchors_wh.tolist()):
+            assigned = head.assigned[..., place]  # (B, H, W)
+            images, *_ = np.nonzero(assigned >= 0)
+            rows = assigned[assigned >= 0]
+            counts.append(
+                AnchorCount(
+                    anchor=head.mask[place],
+                    stride=head.stride,
+                    anchor_wh=(width, height),
+                    boxes=len(set(zip(images.tolist(), rows.tolist(), strict=True))),
+                    predictions=len(rows),
+                )
             )
-    return [counts[number] for number in sorted(counts)]
+    return sorted(counts, key=lambda count: (count.anchor, count.stride))
 
 
 def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) -> Image:
@@ -140,9 +146,9 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
     legend = np.full((sum(heights) + 70, LEGEND_WIDTH, 3), PAPER, np.uint8)
     _write(legend, "anchors, and boxes assigned to them", 14)
     top = 26
-    for number, (count, height) in enumerate(zip(counts, heights, strict=True)):
+    for count, height in zip(counts, heights, strict=True):
         width, tall = (max(round(side * factor), 2) for side in count.anchor_wh)
-        color, middle = COLORS[number % len(COLORS)], top + height // 2
+        color, middle = COLORS[count.anchor % len(COLORS)], top + height // 2
         corner = 2 + (LARGEST_ANCHOR - width) // 2, middle - tall // 2
         for fill, thickness in ((color, -1), (INK, 1)):
             cv2.rectangle(legend, corner, (corner[0] + width, corner[1] + tall), fill, thickness)

@@ -136,7 +136,7 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
         Head(
             stride=stride,
             anchors_wh=np.array(record.head_anchors(number), np.float32),
-            first_anchor=record.masks[number][0],
+            mask=record.masks[number],
             assigned=assigned.numpy(),
         )
         for number, (stride, assigned) in enumerate(zip(record.strides, assigned_maps, strict=True))

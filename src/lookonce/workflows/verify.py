@@ -34,6 +34,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.registry import load_runtime, names_for, require_known, runtimes_for
+from lookonce.settings.image_size import size_in_words
 from lookonce.settings.names import counted, split_list
 from lookonce.settings.record import Thresholds
 from lookonce.storage import write_file
@@ -240,7 +241,8 @@ def add_references(subjects: list[Subject]) -> None:
             problem = f"has image size {_size(own)}, another file {_size(size)}"
             first_one = "give the checkpoint they were made from first, which runs at both sizes"
             raise SettingsError.at(first.path, f"{problem}; {first_one}")
-        subjects.insert(place, Subject(path=first.path, runtime=at_size(first.runtime, size[1], first.path)))
+        runtime = at_size(first.runtime, size_in_words(size), first.path)
+        subjects.insert(place, Subject(path=first.path, runtime=runtime))
 
 
 def ask_all(
