@@ -80,10 +80,8 @@ class Renderer:
 
     def _crop(self, one: Prediction) -> None:
         for number, (crop, label) in enumerate(crops_of(one.image, one.detections), start=1):
-            place = one.source.place
-            suffix = place.suffix if place.suffix.lower() in DRAWN_SUFFIXES else ".jpg"
-            name = place.with_name(f"{place.stem}-{number}{suffix}")
-            _write(self._folder / CROPS / folder_name(self._record.class_names, label) / name, crop)
+            drawing = drawing_path(one.source, self._folder / CROPS / folder_name(self._record.class_names, label))
+            _write(drawing.with_stem(f"{drawing.stem}-{number}"), crop)
 
 
 def drawing_path(source: ImageSource | Clip, folder: Path) -> Path:

@@ -157,7 +157,10 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
         return _in_store(text, as_files=as_files)
     if is_url(text):
         return _at_url(text, reconnect)
-    is_here = Path(text).exists()
+    try:
+        is_here = Path(text).exists()
+    except OSError as error:  # a name that is too long
+        raise DataError.at(text, f"{error.strerror}; {EXPECTED}") from error
     if text == SCREEN and not is_here:
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:

@@ -1,5 +1,6 @@
 """The findings of `lookonce check` as one HTML page with images, in the style of the report."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -240,7 +241,7 @@ def _advice(advice: Advice | None) -> str:
 
 
 def _all_checks(result: CheckResult) -> str:
-    found = {name: sum(finding.name == name for finding in result.findings) for name in FINDING_KINDS}
+    found = Counter(finding.name for finding in result.findings)
     rows = [
         f"<td>{_chip(name)}</td>"
         + cell(name)

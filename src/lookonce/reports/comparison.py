@@ -33,8 +33,12 @@ CHARTS = (
     ("Validation loss", "val_loss", "loss", None),
     ("Learning rate at the end of each epoch", "lr", "learning rate", None),
 )
-# Settings that concern only the location or speed of a run.
-NOT_COMPARED = {"runs", "name", "workers", "cache_mb", "log_interval", "resume"}
+# Settings that concern only the place, speed or output of a run.
+NOT_COMPARED = {
+    *("runs", "name", "run", "resume", "log_interval", "tensorboard", "page", "profile", "export_check"),
+    *("workers", "cache_mb", "cpus_per_rank", "node_rank", "rdzv_endpoint", "rank_logs", "rank_timeout", "save_on"),
+    *("max_restarts", "save_every", "save_steps", "keep"),
+}
 SIGNIFICANT_P = 0.05  # p value below which a difference counts as significant
 
 

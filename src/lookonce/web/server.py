@@ -7,12 +7,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from lookonce.errors import SettingsError
 from lookonce.web.site import headers
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = frozenset({LOOPBACK, "::1", "localhost"})
 NOT_KEPT = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 # Python reads the machine's table of types, which may lack these; a browser refuses modules of another type.
 CONTENT_TYPES = {
@@ -24,6 +25,15 @@ CONTENT_TYPES = {
     ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
 }
+
+
+def names_this_machine(host: str) -> bool:
+    """Whether the header Host, with or without a port, is a name of this machine. A page of another site whose name has
+    come to mean this machine (DNS rebinding) has the browser send that name."""
+    try:
+        return urlsplit(f"//{host}").hostname in LOOPBACK_NAMES
+    except ValueError:
+        return False
 
 
 def serving(folder: Path, port: int) -> AbstractContextManager[ThreadingHTTPServer]:
@@ -49,9 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
-        # A page of another site whose name has come to mean this machine (DNS rebinding) sends that name.
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        answer = self.answer(self.path) if host in {LOOPBACK, "localhost"} else None
+        answer = self.answer(self.path) if names_this_machine(self.headers.get("Host", "")) else None
         if answer is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import join
 from typing import Any
 
 import numpy as np
@@ -344,13 +345,14 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
 
 def commands(run: Run) -> Sequence[str]:
     """The commands that repeat the run and use its weights; paths as in its settings."""
-    data = run.settings.get("data", "DATA")
-    return (
-        f"lookonce train --file {run.folder / 'settings.yaml'}",
-        f"lookonce eval --weights {run.folder} --data {data}",
-        f"lookonce export {run.folder} --to onnx",
-        f"lookonce predict IMAGES --weights {run.folder}",
+    data, images, folder = run.settings.get("data", "DATA"), run.settings.get("images"), str(run.folder)
+    lines = (
+        ["train", "--file", str(run.folder / "settings.yaml")],
+        ["eval", "--weights", folder, "--data", str(data), *(["--images", str(images)] if images else [])],
+        ["export", folder, "--to", "onnx"],
+        ["predict", "IMAGES", "--weights", folder],
     )
+    return [join(["lookonce", *line]) for line in lines]
 
 
 def _report_comparison(
