@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from lookonce.data.images import ImageArray
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.ordered import ordered_map
@@ -19,8 +19,6 @@ from lookonce.prediction.sources import Clip, ImageSource, Media
 from lookonce.prediction.video import VideoWriter, require_video
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained
-
-ImageArray = NDArray[np.uint8]
 
 # Images of other formats (GIF, TIFF ...) are saved as JPEG, under their full name plus .jpg.
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")

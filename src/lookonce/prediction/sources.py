@@ -159,8 +159,8 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
         return _at_url(text, reconnect)
     try:
         is_here = Path(text).exists()
-    except OSError as error:  # a name that is too long
-        raise DataError.at(text, f"{error.strerror}; {EXPECTED}") from error
+    except OSError as too_long:
+        raise DataError.at(text, f"{too_long.strerror}; {EXPECTED}") from too_long
     if text == SCREEN and not is_here:
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from lookonce.data.images import max_pixels
+from lookonce.data.images import ImageArray, max_pixels
 from lookonce.errors import DataError, MissingExtra
 from lookonce.storage import os_errors_explained
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-ImageArray = NDArray[np.uint8]
 
 # Containers that PyAV reads; a GIF counts as an image (its first frame).
 VIDEO_SUFFIXES = frozenset(

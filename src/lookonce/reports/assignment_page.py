@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.colors import Color
+from lookonce.data.images import ImageArray
 from lookonce.data.loader import Batch
 from lookonce.reports.sheets import GAP, arranged
 from lookonce.settings.names import counted
 
-Image = NDArray[np.uint8]
 # RGB, one per anchor, smallest first; distinct on microscope images as well as on streets.
 COLORS: tuple[Color, ...] = (
     (255, 225, 25),
@@ -55,7 +55,7 @@ class AnchorCount:
     predictions: int
 
 
-def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) -> Image:
+def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) -> ImageArray:
     """The batch's images with boxes, and a mark for each assigned prediction, connected to the centre of its box."""
     scale = max(1, -(-SMALLEST_SIDE // batch.images.shape[1]))
     images = [draw_image(batch, heads, index, scale) for index in range(len(batch.images))]
@@ -67,7 +67,7 @@ def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) ->
     return np.concatenate(parts, axis=1)
 
 
-def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> Image:
+def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> ImageArray:
     """One image of the batch, enlarged by scale; a box without an assigned prediction is red."""
     canvas = cv2.resize(batch.images[index], None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     canvas = (canvas * 0.6 + PAPER * 0.15).astype(np.uint8)  # dimmed, so that marks stand out
@@ -83,7 +83,7 @@ def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> I
     return np.asarray(canvas, np.uint8)
 
 
-def _draw_marks(canvas: Image, head: Head, index: int, boxes: NDArray[np.float32], scale: int) -> None:
+def _draw_marks(canvas: ImageArray, head: Head, index: int, boxes: NDArray[np.float32], scale: int) -> None:
     """Draws the marks of a head; the anchors of a cell are side by side in it."""
     num_anchors = len(head.anchors_wh)
     for row, column, anchor in np.argwhere(head.assigned[index] >= 0).tolist():
@@ -96,7 +96,7 @@ def _draw_marks(canvas: Image, head: Head, index: int, boxes: NDArray[np.float32
         _draw_mark(canvas, (round(x), round(y)), head.stride, color)
 
 
-def _draw_mark(canvas: Image, center: tuple[int, int], stride: int, color: Color) -> None:
+def _draw_mark(canvas: ImageArray, center: tuple[int, int], stride: int, color: Color) -> None:
     """Draws a square for the stride-16 head or a disc for the stride-32 head, with a rim."""
     x, y = center
     if stride >= 32:
@@ -138,7 +138,7 @@ def anchor_counts(heads: Sequence[Head]) -> list[AnchorCount]:
     return sorted(counts, key=lambda count: (count.anchor, count.stride))
 
 
-def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) -> Image:
+def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) -> ImageArray:
     """Each anchor at its size (large ones shrink all by one factor), its mark, and its counts."""
     largest = max(max(count.anchor_wh) for count in counts)
     factor = min(scale, LARGEST_ANCHOR / largest)
@@ -163,5 +163,5 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
     return legend
 
 
-def _write(image: Image, text: str, baseline: int, left: int = 2, color: Color = INK) -> None:
+def _write(image: ImageArray, text: str, baseline: int, left: int = 2, color: Color = INK) -> None:
     cv2.putText(image, text, (left, baseline), FONT, 0.42, color, 1, cv2.LINE_AA)

@@ -56,8 +56,8 @@ class Compared:
 
 def tiles(runs: Sequence[Compared]) -> str:
     return elements.tiles(
-        (three_digits(run.content.metrics.get("AP50", -1)), f"{dot(series_color(place))}AP50 of {escape(run.name)}")
-        for place, run in enumerate(runs)
+        (three_digits(run.content.metrics.get("AP50", -1)), f"{dot(color)}AP50 of {escape(run.name)}")
+        for color, run in enumerate(runs, start=1)
     )
 
 
@@ -107,16 +107,12 @@ def curves(runs: Sequence[Compared]) -> str:
     for title, column, y_label, y_high in CHARTS:
         series = [
             replace(line, name=run.name)
-            for place, run in enumerate(runs)
-            for line in line_series(run.content.run.rows, {column: series_color(place)})
+            for color, run in enumerate(runs, start=1)
+            for line in line_series(run.content.run.rows, {column: color})
         ]
         if series:
             charts += line_card(title, series, named=True, y_label=y_label, y_high=y_high)
     return f'<div class="grid">{charts}</div>' if charts else ""
-
-
-def series_color(place: int) -> int:
-    return place % 6 + 1
 
 
 def classes(runs: Sequence[Compared]) -> str:

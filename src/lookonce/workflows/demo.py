@@ -1,7 +1,7 @@
 """`lookonce demo`: data, training, evaluation, export, prediction and report in one command."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
@@ -12,7 +12,7 @@ from lookonce.cores import usable_processors, usable_threads
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
-from lookonce.log import get_logger, logging_to
+from lookonce.log import get_logger, log_lines, logging_to
 from lookonce.request import old_names
 from lookonce.storage import fresh_path
 from lookonce.weights.pull import DEFAULT, pulled
@@ -222,11 +222,6 @@ def write_page(exported: Path, site: Path) -> None:
             page(exported, output=site, title="The demo's detector")
         except LookonceError as error:
             get_logger().warning("%s", error)
-
-
-def log_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        get_logger().info(line)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from lookonce.evaluation.diagnosis import (
 )
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
-from lookonce.log import get_logger
+from lookonce.log import get_logger, log_lines
 from lookonce.reports.content import read_run
 from lookonce.reports.sheets import write_overlay
 from lookonce.request import old_names
@@ -290,8 +290,7 @@ class ScoreMonitor:
             logger.warning(f"diagnosis failed: {error}")
             return
         *evidence, conclusion = lines(diagnosis)
-        for line in evidence:
-            logger.info(line)
+        log_lines(evidence)
         cause = diagnosis.cause
         logger.warning(conclusion + (f": {cause.evidence} -> {cause.advice}" if cause is not None else ""))
         logger.info(f"training continues; for an overlay of the ground truth, run: lookonce diagnose {self._folder}")
