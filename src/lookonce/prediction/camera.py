@@ -17,7 +17,7 @@ from PIL import ImageGrab
 
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.prediction.video import Frame
+from lookonce.prediction.video import Frame, seconds_since
 
 SCREEN_SECONDS = 0.04  # minimum time between two screenshots
 LONGEST_WAIT = 30.0  # seconds between two attempts to reconnect
@@ -84,11 +84,11 @@ def reconnecting(
         why = f"{name}: the connection ended" if error is None else str(error)
         get_logger().warning(f"{why}; attempt {failed} of {attempts} to reconnect in {seconds:g} s")
         wait(seconds)
-        offset = Fraction(time.monotonic() - started).limit_denominator(90_000)
+        offset = seconds_since(started)
 
 
 def _frame(image: NDArray[np.uint8], started: float) -> Frame:
-    return Frame(seconds=Fraction(time.monotonic() - started).limit_denominator(90_000), pixels=lambda: image)
+    return Frame(seconds=seconds_since(started), pixels=lambda: image)
 
 
 class LatestFrame:

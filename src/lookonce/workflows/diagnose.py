@@ -8,7 +8,7 @@ from typing import Any
 from lookonce.data.anchors import box_sizes_at_input
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding
+from lookonce.data.findings import RaiseOnError, ignore
 from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
@@ -119,7 +119,7 @@ def diagnose(
         raise SettingsError(f"data: {weights} {problem}", setting="data", path=weights)
     opened = open_data(
         data or Path(settings["data"]),
-        images or (Path(known) if (known := settings.get("images")) else None),
+        images or settings.get("images"),
         follow_links=follow_links or settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
@@ -190,8 +190,8 @@ def examine(
     """Run all checks. If the annotations cannot be read, this is the cause, and no other check is run."""
     names = [name for name in dict.fromkeys((train_split, split)) if name in source.splits]
     try:
-        written = [source.as_written(name, _raise_error) for name in names]
-        datasets = [assemble(found, lambda _: None) for found in written]
+        written = [source.as_written(name, RaiseOnError(source.origin)) for name in names]
+        datasets = [assemble(found, ignore) for found in written]
     except DataError as error:
         refused = Check("reading the annotations", "cause", str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
@@ -255,11 +255,6 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
         return Check(name, "look", lost)
     write_overlay(file, datasets[0], OVERLAID)
     return Check(name, "look", f"{file}: do the boxes lie on the objects? {lost}")
-
-
-def _raise_error(finding: Finding) -> None:
-    if finding.severity == "error":
-        raise DataError(finding.message, path=finding.file, check=finding.name)
 
 
 class ScoreMonitor:

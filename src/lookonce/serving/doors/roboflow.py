@@ -102,20 +102,16 @@ def router(context: Context) -> APIRouter:
         options = asked.request()
 
         async def detected(given: Given) -> dict[str, Any]:
-            return await _detected(context, asked.model_id, given, options)
+            began = time.perf_counter()
+            is_url = given.type == "url"
+            upload = Upload(content=None if is_url else from_base64(given.value))
+            content = await context.content_of(upload, given.value if is_url else None)
+            answer = await context.models.detect(content, options, model=asked.model_id)
+            return as_response(answer) | {"time": time.perf_counter() - began}
 
         return await (answer_each(detected, asked.image) if isinstance(asked.image, list) else detected(asked.image))
 
     return routes
-
-
-async def _detected(context: Context, model: str, given: Given, options: PredictRequest) -> dict[str, Any]:
-    began = time.perf_counter()
-    is_url = given.type == "url"
-    upload = Upload(content=None if is_url else from_base64(given.value))
-    content = await context.content_of(upload, given.value if is_url else None)
-    answer = await context.models.detect(content, options, model=model)
-    return as_response(answer) | {"time": time.perf_counter() - began}
 
 
 def as_response(answer: Answer) -> dict[str, Any]:
