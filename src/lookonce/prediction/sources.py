@@ -83,11 +83,9 @@ class ImageSource:
         """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as an image."""
         if self.pixels is not None:
             return self.pixels()
-        if self.fetch is not None:
-            return read_streamed(self.fetch(), self.name)
-        if self.path is None:
-            return read_streamed(self.content or b"", self.name)
-        return read_image(self.path, name=self.name)
+        if self.path is not None:
+            return read_image(self.path, name=self.name)
+        return read_streamed(self.fetch() if self.fetch is not None else self.content or b"", self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from lookonce.reports.elements import (
     table_card,
     three_digits,
 )
-from lookonce.reports.images import ComparedImage, found_figure, truth_figure
+from lookonce.reports.images import ComparedImage, figure, found_figure, truth_figure
 from lookonce.reports.sections import DASHED, TWELVE, duration, line_series, plain
 from lookonce.settings.schema import Settings, default_of
 
@@ -199,10 +199,7 @@ def _figure(runs: Sequence[Compared], place: int, image: ComparedImage) -> str:
         own = next((one for one in run.content.images if one.name == image.name), None)
         if own is not None:
             parts.append(found_figure(own, run.content.classes, key, run.name))
-    return (
-        f'<figure class="pair"><div class="two">{"".join(parts)}</div>'
-        f"<figcaption><code>{escape(image.name)}</code></figcaption></figure>"
-    )
+    return figure(f'<div class="two">{"".join(parts)}</div>', image.name)
 
 
 # Heading, anchor and function of each section, in the order of the page; empty sections are omitted.

@@ -20,7 +20,7 @@ from lookonce.reports.elements import (
     table,
     table_card,
 )
-from lookonce.reports.images import ComparedImage, compared_figure, data_uri, jpeg_uri
+from lookonce.reports.images import ComparedImage, compared_figure, data_uri, figure, jpeg_uri
 from lookonce.reports.plots import Series, line_chart, short, standalone
 from lookonce.reports.summary import sentences
 from lookonce.settings.names import counted
@@ -233,8 +233,7 @@ def predicted(content: Content) -> str:
     if not content.predicted:
         return ""
     figures = [
-        f'<figure class="pair"><img class="photo" src="{data_uri(image)}" alt="{escape(name)}: predictions">'
-        f"<figcaption><code>{escape(name)}</code></figcaption></figure>"
+        figure(f'<img class="photo" src="{data_uri(image)}" alt="{escape(name)}: predictions">', name)
         for name, image in content.predicted.items()
     ]
     return (
