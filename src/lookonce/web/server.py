@@ -1,7 +1,7 @@
 """Serves a written page, or one that is made anew for each request, on this machine only."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lookonce.errors import SettingsError
+from lookonce.log import get_logger
 from lookonce.web.site import headers
 
 LOOPBACK = "127.0.0.1"
@@ -80,6 +81,13 @@ def serving_answers(answer: Answer, port: int, added: Mapping[str, str] = NOT_KE
     free one. `serve_forever` answers."""
     with _bound(port, partial(Handler, answer=answer, added=added)) as server:
         yield server
+
+
+def serve_until_interrupted(server: ThreadingHTTPServer) -> None:
+    """Answer until Ctrl-C; the address is logged."""
+    get_logger().info(f"open http://{LOOPBACK}:{server.server_port}/ in a browser; Ctrl-C ends the server")
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 def require_free_port(port: int) -> None:

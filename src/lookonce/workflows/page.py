@@ -1,15 +1,14 @@
 """`lookonce page`: a folder of static files that detects in the browser."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce.errors import LookonceError, SettingsError, WeightsError
-from lookonce.log import get_logger
 from lookonce.runtimes.kinds import kind_of
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
-from lookonce.web.server import LOOPBACK, require_free_port, serving
+from lookonce.web.server import require_free_port, serve_until_interrupted, serving
 from lookonce.web.site import write_site
 from lookonce.weights.pull import find_weights, require_weights
 
@@ -69,9 +68,8 @@ def page(
     elif not is_page(output):
         raise LookonceError.at(output, f"holds no page; write one with `lookonce page WEIGHTS --output {output}`")
     if serve:
-        with serving(output, port) as server, suppress(KeyboardInterrupt):
-            get_logger().info(f"open http://{LOOPBACK}:{server.server_port}/ in a browser; Ctrl-C ends the server")
-            server.serve_forever()
+        with serving(output, port) as server:
+            serve_until_interrupted(server)
     return Page(folder=output, num_bytes=sum(path.stat().st_size for path in output.iterdir()))
 
 
