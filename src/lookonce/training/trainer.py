@@ -20,6 +20,7 @@ from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import command
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.finite import TrainingDiverged
@@ -390,8 +391,6 @@ class Trainer:
 
     def _end_on_request(self) -> NoReturn:
         position = f"epoch {self.position.epoch + 1}, batch {self.position.batch} of {len(self.batches)}"
-        get_logger().info(
-            f"stopped on request at {position}; resume with: "
-            f"{self.options.same_command or f'lookonce train --resume {self.run_folder.path}'}"
-        )
+        again = self.options.same_command or command("train", "--resume", self.run_folder.path)
+        get_logger().info(f"stopped on request at {position}; resume with: {again}")
         raise _Stopped

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from shlex import join
 
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
@@ -23,6 +22,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted, few, split_list
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
+from lookonce.shown import command
 from lookonce.storage import write_file
 from lookonce.workflows.validation_split import with_val
 
@@ -130,10 +130,10 @@ def check(
     fixed = write_fixed(result, fix) if fix is not None else None
     by_split = {dataset.split: dataset for dataset in result.datasets} if advice and not only else {}
     trained_on = by_split.get("train", next(iter(by_split.values()), None))
-    found_in = ["--images", str(images)] if images else []
-    command = join(["lookonce", "check", str(data), *found_in, *(["--follow-links"] if follow_links else [])])
+    options = (*(("--images", images) if images else ()), *(("--follow-links",) if follow_links else ()))
+    again = command("check", data, *options)
     recommended = None if trained_on is None else advise(trained_on)
-    checked = Checked(result=result, command=command, fixed=fixed, advice=recommended)
+    checked = Checked(result=result, command=again, fixed=fixed, advice=recommended)
     if json_file is not None:
         write_file(json_file, json.dumps(as_json(checked), indent=1) + "\n")
     if html is not None:
@@ -142,7 +142,7 @@ def check(
             result=result,
             advice=checked.advice,
             changes=fixed.changes if fixed else (),
-            commands=(command, f"{command} --fix CORRECTED"),
+            commands=(again, f"{again} --fix CORRECTED"),
         )
         write_file(html, render_check(page))
     return checked

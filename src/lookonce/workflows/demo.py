@@ -14,6 +14,7 @@ from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, log_lines, logging_to
 from lookonce.request import old_names
+from lookonce.shown import command
 from lookonce.storage import fresh_path
 from lookonce.weights.pull import DEFAULT, pulled
 
@@ -248,9 +249,9 @@ def as_text(demonstration: Demonstration) -> Iterator[str]:
     }
     width = max(len(str(path)) for path in places)
     scores = f"AP50 {demonstration.AP50:.3f}, AP {demonstration.AP:.3f}"
-    browser = f"lookonce page {folder / 'detector.onnx'} --serve (downloads 33 MB once)"
+    browser = f"{command('page', folder / 'detector.onnx', '--serve')} (downloads 33 MB once)"
     if (folder / "site").exists():
-        browser = f"lookonce page --serve --output {folder / 'site'}"
+        browser = command("page", "--serve", "--output", folder / "site")
     yield ""
     yield f"Done in {demonstration.seconds / 60:.1f} minutes. On the test images: {scores}."
     yield ""

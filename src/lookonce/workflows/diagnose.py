@@ -37,7 +37,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.settings.record import ModelRecord
-from lookonce.shown import to_json
+from lookonce.shown import command, to_json
 from lookonce.storage import output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import data_of_run, with_val_of
@@ -288,7 +288,7 @@ class ScoreMonitor:
         log_lines(evidence)
         cause = diagnosis.cause
         logger.warning(conclusion + (f": {cause.evidence} -> {cause.advice}" if cause is not None else ""))
-        logger.info(f"training continues; for an overlay of the ground truth, run: lookonce diagnose {self._folder}")
+        logger.info(f"training continues; for an overlay of the ground truth, run: {command('diagnose', self._folder)}")
 
     def symptom(self, rows: Sequence[Mapping[str, float]]) -> str:
         """The problem with the scores as text; "" if there is none."""

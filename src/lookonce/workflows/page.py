@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.runtimes.kinds import kind_of
+from lookonce.shown import command
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
 from lookonce.web.server import require_free_port, serve_until_interrupted, serving
 from lookonce.web.site import write_site
@@ -66,7 +67,8 @@ def page(
         problem = "not given; name a checkpoint, a run folder or an .onnx file, e.g. lookonce page runs/train-1"
         raise SettingsError(f"weights: {problem}", setting="weights")
     elif not is_page(output):
-        raise LookonceError.at(output, f"holds no page; write one with `lookonce page WEIGHTS --output {output}`")
+        written_by = command("page", "WEIGHTS", "--output", output)
+        raise LookonceError.at(output, f"holds no page; write one with `{written_by}`")
     if serve:
         with serving(output, port) as server:
             serve_until_interrupted(server)
@@ -75,7 +77,7 @@ def page(
 
 def as_text(page: Page) -> Iterator[str]:
     yield f"written: {page.folder} ({page.num_bytes / 1e6:.1f} MB)"
-    yield f"see it with: lookonce page --serve --output {page.folder}"
+    yield f"see it with: {command('page', '--serve', '--output', page.folder)}"
 
 
 def write_page(

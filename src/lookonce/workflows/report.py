@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from shlex import join
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from lookonce.reports.sheets import found_in, truth_of
 from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
+from lookonce.shown import command
 from lookonce.storage import make_folder, sha256_file, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import data_of_run
@@ -341,14 +341,13 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
 
 def commands(run: Run) -> Sequence[str]:
     """The commands that repeat the run and use its weights; paths as in its settings."""
-    data, images, folder = run.settings.get("data", "DATA"), run.settings.get("images"), str(run.folder)
-    lines = (
-        ["train", "--file", str(run.folder / "settings.yaml")],
-        ["eval", "--weights", folder, "--data", str(data), *(["--images", str(images)] if images else [])],
-        ["export", folder, "--to", "onnx"],
-        ["predict", "IMAGES", "--weights", folder],
+    data, images, folder = run.settings.get("data", "DATA"), run.settings.get("images"), run.folder
+    return (
+        command("train", "--file", folder / "settings.yaml"),
+        command("eval", "--weights", folder, "--data", data, *(("--images", images) if images else ())),
+        command("export", folder, "--to", "onnx"),
+        command("predict", "IMAGES", "--weights", folder),
     )
-    return [join(["lookonce", *line]) for line in lines]
 
 
 def _report_comparison(
