@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,11 @@ QUIET = "LOOKONCE_QUIET"  # in the environment, so that ranks and other processe
 
 def get_logger() -> logging.Logger:
     return logging.getLogger("lookonce")
+
+
+def log_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        get_logger().info(line)
 
 
 @contextmanager

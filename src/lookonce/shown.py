@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -43,6 +44,11 @@ def without_secrets(text: str) -> str:
         if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_NAME.search(name):
             text = text.replace(value, "***")
     return text
+
+
+def command(*words: object) -> str:
+    """`lookonce VERB ...`, quoted so that a shell takes it as it stands."""
+    return shlex.join(["lookonce", *map(str, words)])
 
 
 def to_json(value: Any, **options: Any) -> str:

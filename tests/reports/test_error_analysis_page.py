@@ -211,6 +211,8 @@ def test_only_settings_that_differ_are_compared(runs: list[Compared]) -> None:
     html = comparison.settings(runs)
     assert "<td>lr</td>" in html
     assert "momentum" not in html
+    named = replace(runs[0], content=replace(runs[0].content, run=replace(runs[0].content.run, settings={"run": "a"})))
+    assert "<td>run</td>" not in comparison.settings([named, runs[1]])
     assert re.fullmatch(r"<p>[^<]*same settings[^<]*</p>", comparison.settings(runs[:1] * 2))
 
 

@@ -67,6 +67,11 @@ class Dataset:
         """Rows of the boxes of image `index` in the flat arrays."""
         return slice(int(self.box_offsets[index]), int(self.box_offsets[index + 1]))
 
+    @property
+    def image_rows(self) -> NDArray[np.int64]:
+        """(M,) row of the image of each box."""
+        return np.repeat(np.arange(len(self)), np.diff(self.box_offsets))
+
     def head(self, count: int) -> "Dataset":
         """The first `count` images, or all if there are fewer."""
         return self.take(range(min(count, len(self))))
@@ -103,7 +108,7 @@ class Dataset:
         more = self.never_found
         if more is None:
             return self
-        rows = np.concatenate([np.repeat(np.arange(len(self)), np.diff(self.box_offsets)), more.image_rows])
+        rows = np.concatenate([self.image_rows, more.image_rows])
         order = np.argsort(rows, kind="stable")
         return replace(
             self,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
+from lookonce.evaluation.coco import ascending_places
 from lookonce.evaluation.curves import (
     RECALLS,
     THRESHOLDS,
@@ -83,9 +84,8 @@ def image_errors(dataset: Dataset, matches: Matches, thresholds: Sequence[float]
     found = np.bincount(matches.images[shown & right], minlength=len(dataset))
     wrong = np.bincount(matches.images[shown & ~right & ~ignored], minlength=len(dataset))
     objects = np.bincount(matches.object_images, minlength=len(dataset))
-    ranks = np.empty(len(dataset), np.int64)
-    ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
-    return ImageErrors(missed=(objects - found)[ranks], wrong=wrong[ranks])
+    places = ascending_places(dataset.image_ids)
+    return ImageErrors(missed=(objects - found)[places], wrong=wrong[places])
 
 
 def errors_as_json(errors: ErrorSplit) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
 from lookonce.evaluation.matching import match, overlapping_pairs
 from lookonce.evaluation.results import Results
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 
 # cause: this alone explains an AP near 0. suspect: this lowers AP or may be the cause. look: a person must judge.
@@ -127,7 +127,7 @@ def check_class_names(record: ModelRecord, dataset: Dataset) -> Check:
             name,
             "suspect",
             f"the network has {classes}, split {dataset.split!r} has {len(dataset.class_names)}; it cannot detect "
-            f"{', '.join(map(repr, unknown[:8]))}",
+            f"{few([repr(theirs) for theirs in unknown])}",
             "evaluate on the classes that the network was trained with, or train with the classes of the split",
         )
     return Check(name, "fine", f"{classes} in both")

@@ -20,7 +20,7 @@ from lookonce.exporters.onnx_graph import IR_VERSION, OPSET, network_model
 from lookonce.exporters.plan import ExportPlan
 from lookonce.exporters.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
 from lookonce.exporters.rounding import fit_int8
-from lookonce.runtimes.exported import THRESHOLDS
+from lookonce.runtimes.exported import THRESHOLDS, default_thresholds
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
 
@@ -139,10 +139,7 @@ BEST_CLASS = """
 
 def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
-    if plan.precision == "int8":
-        proto = _in_int8(model, record, plan)
-    else:
-        proto = build_onnx(model, record, plan)
+    proto = _in_int8(model, record, plan) if plan.precision == "int8" else build_onnx(model, record, plan)
     if plan.precision == "fp16":
         halve_weights(proto)
     # The thresholds become constants: ONNX Runtime would warn of each input that has a default. OnnxRuntime adds the
@@ -240,9 +237,8 @@ def _append_selection(proto: onnx.ModelProto, record: ModelRecord, *, padded: bo
     """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
     known = record.thresholds
     _append(proto, selection_graph(multi_label=known.multi_label, agnostic=known.agnostic, padded=padded))
-    values = np.float32(known.score), np.float32(known.iou), np.int64(known.max_detections)
-    for name, value in zip(THRESHOLDS, values, strict=True):
-        tensor = numpy_helper.from_array(np.asarray(value), name)
+    for name, value in default_thresholds(record).items():
+        tensor = numpy_helper.from_array(value, name)
         proto.graph.initializer.append(tensor)
         proto.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, ()))
 

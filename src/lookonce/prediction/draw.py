@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lookonce.boxes import pairwise_overlap_xyxy
 from lookonce.colors import Color, class_color, text_color
 from lookonce.detections import Detections
 
@@ -212,9 +213,7 @@ def _places(
 
 def _hidden(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """(K, 4) places, (N, 4) rectangles -> (K,) sum of the intersection areas of each place, in pixels."""
-    top_left = np.maximum(places[:, None, :2], others[None, :, :2])
-    bottom_right = np.minimum(places[:, None, 2:], others[None, :, 2:])
-    return np.asarray(np.prod(np.maximum(bottom_right - top_left, 0), axis=2).sum(axis=1))
+    return np.asarray(pairwise_overlap_xyxy(places, others).sum(axis=1))
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.data.images import ImageArray
 from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.ordered import in_batches, ordered_map
@@ -16,7 +17,6 @@ from lookonce.prediction.sources import NUM_READERS, ImageSource
 # Batches in the detector at once: the first images of the next batch run beside the last of the current one.
 NUM_RUNNERS = 2
 
-ImageArray = NDArray[np.uint8]
 Outcome = ImageArray | DataError
 Unreadable = Callable[[ImageSource, DataError], None]
 

@@ -83,11 +83,9 @@ class ImageSource:
         """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as an image."""
         if self.pixels is not None:
             return self.pixels()
-        if self.fetch is not None:
-            return read_streamed(self.fetch(), self.name)
-        if self.path is None:
-            return read_streamed(self.content or b"", self.name)
-        return read_image(self.path, name=self.name)
+        if self.path is not None:
+            return read_image(self.path, name=self.name)
+        return read_streamed(self.fetch() if self.fetch is not None else self.content or b"", self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +157,10 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
         return _in_store(text, as_files=as_files)
     if is_url(text):
         return _at_url(text, reconnect)
-    is_here = Path(text).exists()
+    try:
+        is_here = Path(text).exists()
+    except OSError as too_long:
+        raise DataError.at(text, f"{too_long.strerror}; {EXPECTED}") from too_long
     if text == SCREEN and not is_here:
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:

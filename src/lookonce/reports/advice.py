@@ -12,7 +12,7 @@ from lookonce.data.anchors import (
     boxes_at_input,
     crowded_share,
     fit_anchors,
-    size_overlaps,
+    mean_best_overlap,
 )
 from lookonce.data.dataset import Dataset
 from lookonce.data.selection import even_choice, take_images
@@ -99,7 +99,7 @@ def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64]) -> Siz
         recall_16=best_possible_recall(sizes, anchors[:half]),
         recall_32=best_possible_recall(sizes, anchors[half:]),
         recall=best_possible_recall(sizes, anchors),
-        overlap=float(size_overlaps(sizes, anchors).max(1).mean()),
+        overlap=mean_best_overlap(sizes, anchors),
         crowded=crowded_share(boxes, image_rows, anchors, ANCHOR_STRIDES),
         gflop=2 * sum(step.macs for step in steps) / 1e9,
     )

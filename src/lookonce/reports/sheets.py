@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lookonce.boxes import xywh_to_xyxy
 from lookonce.data.dataset import Dataset
 from lookonce.data.headers import missing_rows
-from lookonce.data.images import read_image
+from lookonce.data.images import ImageArray, read_image
 from lookonce.data.loader import Batch
 from lookonce.data.selection import even_choice
 from lookonce.detections import Detections
@@ -24,8 +24,6 @@ from lookonce.reports.images import match
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
-
-ImageArray = NDArray[np.uint8]
 
 MASK_IMAGES, MASK_SIDE = 8, 640  # of `write_masks`
 IMAGE_SIDE = 440  # pixels, of each of the two images of a pair

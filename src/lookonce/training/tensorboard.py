@@ -9,8 +9,8 @@ from lookonce.errors import MissingExtra
 GROUPS = {
     "loss": "loss", "box": "loss", "objectness": "loss", "classes": "loss",
     "val_loss": "loss", "val_box": "loss", "val_objectness": "loss", "val_classes": "loss",
-    "lr": "optimisation",
-    "seconds": "speed", "images_per_second": "speed", "waiting_share": "speed",
+    "lr": "optimisation", "skipped": "optimisation", "bad_images": "optimisation",
+    "seconds": "speed", "images_per_second": "speed", "waiting_share": "speed", "memory_mb": "speed",
 }  # fmt: skip
 NOT_DRAWN = {"epoch", "step"}
 

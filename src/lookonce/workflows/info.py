@@ -11,8 +11,8 @@ from rich.table import Table
 from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.letterbox import fit
-from lookonce.model.budget import Budget, budget_of, rows_of, totals_of
-from lookonce.model.layers import Step, steps_of
+from lookonce.model.budget import Budget, budget_of, rows_of, shape_text, totals_of
+from lookonce.model.layers import Step, steps_of, steps_of_record
 from lookonce.prediction.sources import find_images
 from lookonce.reports.budget import TABLE_WIDTH, lines_of, table_of, write_budget
 from lookonce.request import Listed
@@ -116,14 +116,7 @@ def info(
         channels = scaled_channels(1.0 if width is None else width)
         steps = steps_of(channels, 80 if num_classes is None else num_classes, input_hw)
     else:
-        steps = steps_of(
-            record.channels,
-            record.num_classes,
-            input_hw,
-            activation=record.dialect.activation,
-            anchors=[len(mask) for mask in record.masks],
-            pool_edge=record.dialect.pool_edge,
-        )
+        steps = steps_of_record(record, input_hw)
     found = Info(layers=tuple(_layers(steps)), image_size=input_hw, record=record)
     if budget or int8_scales is not None or output is not None:
         return _with_budget(found, steps, getattr(runtime, "model", None), int8_scales, output)
@@ -219,8 +212,8 @@ def _table(layers: Sequence[LayerInfo]) -> Table:
     for heading in ("output", "floats", "million MACs"):
         table.add_column(heading, justify="right")
     for layer in layers:
-        shape = "x".join(map(str, layer.output))
-        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}")
+        numbers = shape_text(layer.output), f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}"
+        table.add_row(layer.name, layer.kind, *numbers)
     return table
 
 
