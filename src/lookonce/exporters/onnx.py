@@ -136,7 +136,7 @@ BEST_CLASS = """
 
 
 def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
+    """Writes one self-contained .onnx file, atomically. exporters.base compares it with the network."""
     if plan.precision == "int8":
         proto = _in_int8(model, record, plan)
     else:

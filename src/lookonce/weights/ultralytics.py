@@ -116,7 +116,7 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
     ]
     anchors = pickled.arrays.get(f"{DETECT}.anchors")
     strides = pickled.modules[DETECT].attributes.get("stride")
-    if anchors is None or anchors.ndim != 3 or anchors.shape[0] != 2 or anchors.shape[2] != 2:
+    if anchors is None or anchors.ndim != 3 or anchors.shape[::2] != (2, 2) or not anchors.size:
         raise WeightsError.at(source, f"{DETECT} has no anchors of shape (2, anchors, 2); expected two heads")
     if strides != HEAD_STRIDES:
         raise WeightsError.at(source, f"heads have strides {strides}; expected {HEAD_STRIDES}")
@@ -146,19 +146,20 @@ def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[i
 
 def _dialect(pickled: Pickled, source: str) -> Dialect:
     activations = {_activation(module, name, source) for name, module in pickled.modules.items() if is_act(name)}
-    epsilons = {module.attributes.get("eps") for module in pickled.modules.values() if module.kind == "BatchNorm2d"}
+    epsilons: set[float] = set()
+    for module in pickled.modules.values():
+        if module.kind == "BatchNorm2d":
+            epsilon = module.attributes.get("eps")
+            if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+                expected = "expected a number between 0 and 1, such as 0.001"
+                raise WeightsError.at(source, f"BatchNorm epsilon is {epsilon}; {expected}")
+            epsilons.add(epsilon)
     if len(activations) != 1 or len(epsilons) != 1:
         raise WeightsError.at(
             source,
-            f"activations {sorted(activations)} and BatchNorm epsilons {sorted(map(str, epsilons))}; expected one of "
-            "each",
+            f"activations {sorted(activations)} and BatchNorm epsilons {sorted(epsilons)}; expected one of each",
         )
-    (epsilon,) = epsilons
-    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise WeightsError.at(
-            source, f"BatchNorm epsilon is {epsilon}; expected a number between 0 and 1, such as 0.001"
-        )
-    update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
+    update = {"activation": activations.pop(), "batchnorm_eps": epsilons.pop(), "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
 
 
@@ -185,13 +186,13 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
         taken[ours] = take_array(arrays, name, shape, source, NETWORK)
     if one.normalised:
         counter = arrays.pop(f"{layer}.bn.num_batches_tracked", np.zeros((), np.int64))
-        taken[f"{one.name}.{BATCH_COUNTER}"] = torch.tensor(int(counter.reshape(-1)[0]))
+        taken[f"{one.name}.{BATCH_COUNTER}"] = torch.tensor(int(counter.sum()))
     return taken
 
 
 def _names(pickled: Pickled, num_classes: int) -> tuple[str, ...]:
     """Class names from the outermost module, a list or a dict by number; empty if they do not fit the classes."""
-    names = pickled.modules[""].attributes.get("names", [])
-    values = list(names.values()) if isinstance(names, dict) else list(names)
-    fit = len(values) == num_classes == len(set(values)) and all(isinstance(name, str) for name in values)
+    names = pickled.modules[""].attributes.get("names")
+    values = list(names.values()) if isinstance(names, dict) else names if isinstance(names, list) else []
+    fit = all(isinstance(name, str) for name in values) and len(values) == num_classes == len(set(values))
     return tuple(values) if fit else ()
