@@ -96,9 +96,13 @@ class MoxingStore(ObjectStore):
 
     def _body(self, location: Location, *, max_bytes: int | None = None, **request: str) -> bytes:
         first, _, last = request.get("Range", "").removeprefix("bytes=").partition("-")
+        most = -1 if max_bytes is None else max_bytes + 1
         with _errors_explained(location), self._file.File(_address(location), "rb") as file:
             file.seek(int(first or 0))
-            return bytes(file.read(int(last) + 1 - int(first)) if last else file.read())[:max_bytes]
+            content = bytes(file.read(int(last) + 1 - int(first) if last else most))
+        if max_bytes is not None and len(content) > max_bytes:
+            raise UnreadableObject.at(str(location), f"too large; expected an image of at most {max_bytes:,} bytes")
+        return content
 
 
 @contextmanager
