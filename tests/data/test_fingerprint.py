@@ -17,8 +17,8 @@ from lookonce.data.fingerprint import (
     fingerprint,
     near_copy_groups,
 )
-from lookonce.data.images import ImageArray
 from lookonce.data.synthetic import make_scene
+from lookonce.letterbox import ImageArray
 
 
 def encoded_again(picture: ImageArray, quality: int) -> ImageArray:

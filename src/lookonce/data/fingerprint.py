@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.images import ImageArray
+from lookonce.letterbox import ImageArray
 
 SIDE = 32
 # Frequencies (row, column), lowest first, without the mean.

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from lookonce.boxes import area_xyxy, pairwise_iou_xyxy, xywh_to_xyxy
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
-from lookonce.data.images import ImageArray, read_image
+from lookonce.data.images import read_image
 from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
+from lookonce.letterbox import ImageArray
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 
