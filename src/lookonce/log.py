@@ -123,7 +123,7 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
     Blocks may be nested: stderr gets each line once; the file also gets the earlier lines of the outer block.
     """
     logger = get_logger()
-    terminal = next((handler for handler in logger.handlers if isinstance(handler, ConsoleHandler)), None)
+    terminal = next(iter(_console_handlers()), None)
     handlers: list[logging.Handler] = [ConsoleHandler()] if to_console and terminal is None else []
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
@@ -145,8 +145,11 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
 
 def has_logged() -> bool:
     """Whether stderr has got a line of the log, or gets none."""
-    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
-    return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in handlers)
+    return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in _console_handlers())
+
+
+def _console_handlers() -> list[ConsoleHandler]:
+    return [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
 
 
 @contextmanager
@@ -169,7 +172,7 @@ def live_table(table: "RenderableType") -> Iterator[bool]:
         return
     from rich.live import Live
 
-    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
+    handlers = _console_handlers()
     for handler in handlers:
         handler.shows_table = True
     try:

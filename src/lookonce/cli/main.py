@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import lookonce
 from lookonce.cli.as_json import as_json
-from lookonce.cli.overview import overview
+from lookonce.cli.overview import WIDEST, overview
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import (
     NO_CANN,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does 
     from cyclopts import CycloptsError
     from rich.console import Console
 
-HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
 EXTRAS = {"torch": "train", "onnx": "train", "huggingface_hub": "hub"}
 MODES = ("--quiet", "--json", "--traceback")
@@ -247,11 +246,10 @@ def _typed(token: str) -> str:
 
 
 def _console() -> "Console":
-    """Help uses 80 columns also on wider terminals: long lines are hard to read."""
     from rich.console import Console
 
     console = Console()
-    console.width = min(console.width, HELP_WIDTH)
+    console.width = min(console.width, WIDEST)
     return console
 
 

@@ -93,20 +93,17 @@ class JobPlan:
 
 def make_plan(environment: Mapping[str, str], own_addresses: Callable[[], Sequence[str]] | None = None) -> JobPlan:
     """The plan that the environment describes. SettingsError names contradictory variables."""
-    port = _number(environment, ("MASTER_PORT",), PORT)
-    return replace(_plan(environment, own_addresses or addresses_of_this_host), port=port)
-
-
-def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> JobPlan:
     if "TORCHELASTIC_RUN_ID" in environment or {"WORLD_SIZE", "RANK", "MASTER_ADDR"} <= environment.keys():
-        return _torchrun(environment)
-    if environment.get("RANK_TABLE_FILE"):
-        return _rank_table(Path(environment["RANK_TABLE_FILE"]), environment, addresses)
-    if _number(environment, ("RANK_SIZE",), 1) > 1:
-        return _one_process_a_card(environment)
-    if _first(environment, HOSTS) or _number(environment, NUM_HOSTS, 1) > 1:
-        return _hosts(environment)
-    return JobPlan(source=NO_PLATFORM, devices=_number(environment, NUM_CARDS, 0))
+        plan = _torchrun(environment)
+    elif path := environment.get("RANK_TABLE_FILE"):
+        plan = _rank_table(Path(path), environment, own_addresses or addresses_of_this_host)
+    elif _number(environment, ("RANK_SIZE",), 1) > 1:
+        plan = _one_process_a_card(environment)
+    elif _first(environment, HOSTS) or _number(environment, NUM_HOSTS, 1) > 1:
+        plan = _hosts(environment)
+    else:
+        plan = JobPlan(source=NO_PLATFORM, devices=_number(environment, NUM_CARDS, 0))
+    return replace(plan, port=_number(environment, ("MASTER_PORT",), PORT))
 
 
 def addresses_of_this_host() -> list[str]:

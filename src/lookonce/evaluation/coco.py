@@ -161,7 +161,7 @@ def _accumulate(
     truth = COCO.from_arrays(
         images,
         categories,
-        np.repeat(image_positions, np.diff(dataset.box_offsets)),
+        np.repeat(image_positions, dataset.box_counts),
         category_positions[dataset.labels],
         xyxy_to_xywh(dataset.boxes_xyxy),
         area=dataset.areas,
@@ -198,7 +198,7 @@ def _per_class(
     dataset: Dataset, results: Results, precision: NDArray[np.float64], recall: NDArray[np.float64]
 ) -> dict[str, ClassMetrics]:
     columns = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
-    images = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    images = dataset.image_rows
     per_class = {}
     for label, (name, column) in enumerate(zip(dataset.class_names, columns, strict=True)):
         objects = (dataset.labels == label) & ~dataset.crowd

@@ -99,7 +99,7 @@ def image_rows_of_boxes(dataset: Dataset) -> NDArray[np.int64]:
     """(M,) for each box, the position of its image in the ascending order of the ids."""
     ranks = np.empty(len(dataset), np.int64)
     ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
-    return np.repeat(ranks, np.diff(dataset.box_offsets))
+    return np.repeat(ranks, dataset.box_counts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ Source of the form: Mitchell et al. 2019, "Model Cards for Model Reporting".
 from collections.abc import Iterator, Sequence
 
 from lookonce.reports.content import Content, described
-from lookonce.reports.data_section import num_empty
 from lookonce.reports.elements import three_digits
 from lookonce.reports.sections import TWELVE
 from lookonce.reports.summary import FEW_OBJECTS, sentences
@@ -83,7 +82,7 @@ def _data(content: Content) -> Iterator[str]:
     if not datasets:
         return
     yield "## Data"
-    counts = [(one.split, *(f"{n:,}" for n in (len(one), num_empty(one), len(one.labels)))) for one in datasets]
+    counts = [(one.split, *(f"{n:,}" for n in (len(one), one.num_background, len(one.labels)))) for one in datasets]
     yield _table(("split", "images", "without objects", "objects"), counts)
     rows = [
         (_plain(name), *(f"{int((one.labels == label).sum()):,}" for one in datasets))

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lookonce.errors import WeightsError
-from lookonce.settings.record import ModelRecord, first_problem, require_consistent
+from lookonce.settings.record import ModelRecord, problem_of, require_consistent
 from lookonce.shown import utf8
 from lookonce.storage import read_regular_file, sha256_file
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
@@ -72,8 +72,7 @@ def read_beside(path: Path, weights: Path) -> ModelRecord:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else error
-        raise WeightsError(f"{path}: not a lookonce record: {problem}; {NEXT_STEP}") from error
+        raise WeightsError(f"{path}: not a lookonce record: {problem_of(error)}; {NEXT_STEP}") from error
     if found.sha256 != sha256_file(weights):
         raise WeightsError(f"{path}: does not belong to {weights} (different SHA-256); {NEXT_STEP}")
     return found.lookonce_record

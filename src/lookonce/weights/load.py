@@ -5,14 +5,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
-from lookonce.settings.record import ModelRecord, first_problem, parse_record
+from lookonce.settings.record import ModelRecord, parse_record, problem_of
 from lookonce.storage import find_published, read_regular_file, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
@@ -134,8 +133,7 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
     except ValueError as error:
         if isinstance(error, LookonceError):
             raise
-        problem = first_problem(error) if isinstance(error, ValidationError) else error
-        raise WeightsError.at(cfg or path, f"{problem}; expected weights of YOLOv3-Tiny") from error
+        raise WeightsError.at(cfg or path, f"{problem_of(error)}; expected weights of YOLOv3-Tiny") from error
     return with_record_beside(read, path, options)
 
 

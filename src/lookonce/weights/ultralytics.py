@@ -15,7 +15,14 @@ from lookonce.errors import WeightsError
 from lookonce.settings.dialects import DIALECTS, Activation, Dialect
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord, Preprocessing
-from lookonce.weights.convolutions import BATCH_COUNTER, Convolution, convolutions, require_finite, take_array
+from lookonce.weights.convolutions import (
+    BATCH_COUNTER,
+    Convolution,
+    convolutions,
+    num_outputs,
+    require_finite,
+    take_array,
+)
 from lookonce.weights.foreign import (
     ForeignWeights,
     ReadOptions,
@@ -111,9 +118,7 @@ def _require_tiny(pickled: Pickled, source: str) -> None:
 
 
 def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
-    channels = [
-        _shape(pickled, f"{CONVOLUTION_LAYERS[place]}.conv.weight", 4, source)[0] for _, place in LAYERS if place
-    ]
+    weights = [f"{CONVOLUTION_LAYERS[place]}.conv.weight" for _, place in LAYERS if place]
     anchors = pickled.arrays.get(f"{DETECT}.anchors")
     strides = pickled.modules[DETECT].attributes.get("stride")
     if anchors is None or anchors.ndim != 3 or anchors.shape[::2] != (2, 2) or not anchors.size:
@@ -122,10 +127,11 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
         raise WeightsError.at(source, f"heads have strides {strides}; expected {HEAD_STRIDES}")
     count = anchors.shape[1]
     pixels = (anchors * np.array(HEAD_STRIDES)[:, None, None]).reshape(-1, 2)
-    num_classes = num_classes_of(_shape(pickled, f"{CONVOLUTION_LAYERS['head32']}.weight", 4, source)[0], count, source)
+    outputs = num_outputs(pickled.arrays, f"{CONVOLUTION_LAYERS['head32']}.weight", source, NETWORK)
+    num_classes = num_classes_of(outputs, count, source)
     return ModelRecord(
         dialect=_dialect(pickled, source),
-        channels=tuple(channels),
+        channels=tuple(num_outputs(pickled.arrays, name, source, NETWORK) for name in weights),
         class_names=tuple(map(str, range(num_classes))),
         category_ids=tuple(range(num_classes)),
         anchors=tuple((round(float(w), 4), round(float(h), 4)) for w, h in pixels),
@@ -133,15 +139,6 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
         image_size=size_hw(options.image_size or DEFAULT_SIZE),
         preprocessing=Preprocessing(resize="letterbox" if options.resize == "auto" else options.resize),
     )
-
-
-def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[int, ...]:
-    if name not in pickled.arrays:
-        raise WeightsError.at(source, f"no array {name!r}; expected {NETWORK}", value=name)
-    shape = pickled.arrays[name].shape
-    if len(shape) != dimensions or 0 in shape:
-        raise WeightsError.at(source, f"array {name!r} has shape {shape}; expected {dimensions} dimensions", value=name)
-    return shape
 
 
 def _dialect(pickled: Pickled, source: str) -> Dialect:

@@ -296,7 +296,7 @@ def summary(
 
 
 def counts(dataset: Dataset) -> str:
-    num_empty = int((dataset.box_offsets[1:] == dataset.box_offsets[:-1]).sum())
+    num_empty = dataset.num_background
     num_images, num_boxes = len(dataset), len(dataset.labels)
     empty = f" ({num_empty:,} without boxes)" if num_empty else ""
     return f"{counted(num_images, 'image')}{empty}, {counted(num_boxes, 'box')}"
