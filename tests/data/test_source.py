@@ -153,6 +153,8 @@ def test_our_own_yaml_mixes_formats(tmp_path: Path, save_coco: Save, save_voc: S
     [
         ("train: {images: photos}", "mine.yaml", "train.annotations", ["None"]),
         ("train: {images: nowhere, annotations: a.json}", "mine.yaml", "train.images", ["nowhere"]),
+        ("train: {images: ., annotations: txt, list: 3}", "mine.yaml", "train.list", ["3"]),
+        ("train: {images: ., annotations: txt, 1: a, b: c}", "mine.yaml", "train", ["1"]),
         ("train: {image: photos, annotations: a.json}", "mine.yaml", "train", ["'image'"]),
         ("train: {images: ., annotations: a.json}\nval: photos", "mine.yaml", "train", ["mapping"]),
         ("train: {images: ., annotations: .}", "", None, ["COCO", "VOC", "YOLO"]),

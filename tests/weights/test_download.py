@@ -261,3 +261,13 @@ def test_the_name_and_password_of_an_index_go_to_its_own_host_alone():
         assert with_credentials(other, index) == other
     assert with_credentials("https://host/a.whl", "https://host/simple/") == "https://host/a.whl"
     assert without_credentials(index) == "https://host/simple/"
+
+
+def test_a_member_that_is_a_folder_is_an_error_that_names_it(tmp_path: Path):
+    archive = tmp_path / "weights.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        folder = tarfile.TarInfo("weights")
+        folder.type = tarfile.DIRTYPE
+        packed.addfile(folder)
+    with raises(WeightsError, value="weights"):
+        module.extract(archive, "weights", tmp_path / "x.bin", 100)
