@@ -46,8 +46,13 @@ def quiet() -> Iterator[None]:
             os.environ[QUIET] = before
 
 
+def is_on(variable: str) -> bool:
+    """Whether an environment variable is set, and not to 0, false or no."""
+    return os.environ.get(variable, "").lower() not in {"", "0", "false", "no"}
+
+
 def is_quiet() -> bool:
-    return os.environ.get(QUIET, "") not in {"", "0"}
+    return is_on(QUIET)
 
 
 def command_here(text: str) -> str:

@@ -205,9 +205,9 @@ def locked(path: Path, *, patience_seconds: float) -> Iterator[None]:
         yield  # type: ignore[unreachable,unused-ignore]
         return
     make_folder(path.parent)
-    # A link could lead to a file of the user's, which the lock would empty.
     with ExitStack() as stack:
         with os_errors_explained(path.parent):
+            # No link: it could lead to a file of the user's, which the lock would empty.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
             file = stack.enter_context(os.fdopen(descriptor, "a+"))
         _take(file, path, time.monotonic() + patience_seconds)

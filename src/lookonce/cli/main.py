@@ -28,7 +28,7 @@ from lookonce.errors import (
 )
 from lookonce.exit_codes import ExitCode
 from lookonce.layout import PLAIN, Layout
-from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
+from lookonce.log import command_here, get_logger, has_logged, is_on, logging_to, quiet
 from lookonce.settings.names import suggestion
 from lookonce.shown import shown_lines, without_secrets
 
@@ -54,7 +54,7 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
     for stream in (sys.stdout, sys.stderr):
         escape_what_it_cannot_show(stream)
     tokens, modes = modes_of(tokens)
-    show_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "traceback" in modes
+    show_traceback = is_on("LOOKONCE_TRACEBACK") or "traceback" in modes
     try:
         with quiet() if "quiet" in modes else nullcontext(), logging_to():
             return run(tokens, json="json" in modes)

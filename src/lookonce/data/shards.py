@@ -65,11 +65,6 @@ def is_in_shard(path: Path) -> bool:
     return path.parent.suffix == SUFFIX
 
 
-def read_from_shard(path: Path) -> bytes:
-    """The bytes of the image at a path for which `is_in_shard` is true."""
-    return open_shards(path.parent.parent).read(path.parent.name, path.name)
-
-
 def names_in_shard(archive: Path) -> set[str]:
     """Names of the images in an archive; empty if the folder has no index or the archive does not exist."""
     if not (archive.parent / INDEX).is_file():
@@ -132,7 +127,7 @@ def write_index(folder: Path, places: Mapping[str, Mapping[str, tuple[int, int]]
 def read_file(path: Path) -> bytes:
     """The bytes of an image file, loose, in an archive or in object storage."""
     if is_in_shard(path):
-        return read_from_shard(path)
+        return open_shards(path.parent.parent).read(path.parent.name, path.name)
     try:
         return read_regular_file(path)
     except FileNotFoundError:

@@ -142,7 +142,9 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
 
 
 def _dialect(pickled: Pickled, source: str) -> Dialect:
-    activations = {_activation(module, name, source) for name, module in pickled.modules.items() if is_act(name)}
+    activations = {
+        _activation(module, name, source) for name, module in pickled.modules.items() if name.endswith(".act")
+    }
     epsilons: set[float] = set()
     for module in pickled.modules.values():
         if module.kind == "BatchNorm2d":
@@ -158,11 +160,6 @@ def _dialect(pickled: Pickled, source: str) -> Dialect:
         )
     update = {"activation": activations.pop(), "batchnorm_eps": epsilons.pop(), "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
-
-
-def is_act(name: str) -> bool:
-    """Whether this module is the activation of a convolution."""
-    return name.endswith(".act")
 
 
 def _activation(module: Module, name: str, source: str) -> Activation:
