@@ -78,6 +78,7 @@ def test_an_unknown_name_is_refused():
         {"width": 0},
         {"device": "gpu"},
         {"name": "../elsewhere"},
+        {"name": "a\0b"},
         {"lr": float("nan")},
         {"clip_norm": float("inf")},
         {"multi_scale": [320, 333]},

@@ -68,7 +68,7 @@ def device_name(device: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    if not re.fullmatch(r"[^/\\.\s][^/\\]*", name):
+    if not re.fullmatch(r"[^/\\.\s\0][^/\\\0]*", name):
         raise ValueError(
             "expected a folder name without '/' and not starting with '.'; set the parent folder with runs"
         )

@@ -142,12 +142,11 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
 
 
 def _dialect(pickled: Pickled, source: str) -> Dialect:
-    activations = {
-        _activation(module, name, source) for name, module in pickled.modules.items() if name.endswith(".act")
-    }
-    epsilons: set[float] = set()
-    for module in pickled.modules.values():
-        if module.kind == "BatchNorm2d":
+    activations, epsilons = set[Activation](), set[float]()
+    for name, module in pickled.modules.items():
+        if name.endswith(".act"):  # of a convolution
+            activations.add(_activation(module, name, source))
+        elif module.kind == "BatchNorm2d":
             epsilon = module.attributes.get("eps")
             if not isinstance(epsilon, float) or not 0 < epsilon < 1:
                 expected = "expected a number between 0 and 1, such as 0.001"
