@@ -30,6 +30,7 @@ REMOTE = ".shards-at"  # beside the index: the address of the archives
 SUFFIX = ".tar"
 SHARD_BYTES = 256 << 20
 BLOCK = 512  # of a tar archive
+BYTES = range(1 << 50)  # first bytes and lengths of images in an archive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +84,14 @@ def open_shards(folder: Path) -> Shards:
             archive: {name: (int(start), int(length)) for name, (start, length) in images.items()}
             for archive, images in content["archives"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not all(number in BYTES for images in places.values() for place in images.values() for number in place):
+            raise ValueError("a place that is no range of bytes")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         problem = f"cannot be read ({error}); expected the index that `lookonce convert-data --to shards` writes"
         raise DataError.at(folder / INDEX, problem) from error
     remote = folder / REMOTE
-    location = Location.parse(remote.read_text(encoding="utf-8")) if remote.is_file() else None
+    address = remote.read_text(encoding="utf-8", errors="replace") if remote.is_file() else None
+    location = None if address is None else Location.parse(address)
     return Shards(folder=folder, places=places, location=location, store=open_store())
 
 
