@@ -51,8 +51,13 @@ def quiet() -> Iterator[None]:
             os.environ[QUIET] = before
 
 
+def is_on(variable: str) -> bool:
+    """Whether an environment variable is set, and not to 0, false or no."""
+    return os.environ.get(variable, "").lower() not in {"", "0", "false", "no"}
+
+
 def is_quiet() -> bool:
-    return os.environ.get(QUIET, "") not in {"", "0"}
+    return is_on(QUIET)
 
 
 def command_here(text: str) -> str:
@@ -128,7 +133,7 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
     Blocks may be nested: stderr gets each line once; the file also gets the earlier lines of the outer block.
     """
     logger = get_logger()
-    terminal = next((handler for handler in logger.handlers if isinstance(handler, ConsoleHandler)), None)
+    terminal = next(iter(_console_handlers()), None)
     handlers: list[logging.Handler] = [ConsoleHandler()] if to_console and terminal is None else []
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
@@ -150,8 +155,11 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
 
 def has_logged() -> bool:
     """Whether stderr has got a line of the log, or gets none."""
-    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
-    return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in handlers)
+    return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in _console_handlers())
+
+
+def _console_handlers() -> list[ConsoleHandler]:
+    return [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
 
 
 @contextmanager
@@ -174,7 +182,7 @@ def live_table(table: "RenderableType") -> Iterator[bool]:
         return
     from rich.live import Live
 
-    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
+    handlers = _console_handlers()
     for handler in handlers:
         handler.shows_table = True
     try:

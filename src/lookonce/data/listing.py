@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -85,11 +86,12 @@ class Listing:
             for entry in entries:
                 if entry.name.startswith((".", "__MACOSX")) or entry.name.lower() in _OF_THE_SYSTEM:
                     continue
-                if entry.is_dir():
-                    if level < self._depth:
-                        folders.append((f"{prefix}{entry.name}/", Path(entry.path), level + 1))
-                elif entry.is_file():
-                    found.append(prefix + entry.name)
+                with suppress(OSError):  # a link that leads to itself
+                    if entry.is_dir():
+                        if level < self._depth:
+                            folders.append((f"{prefix}{entry.name}/", Path(entry.path), level + 1))
+                    elif entry.is_file():
+                        found.append(prefix + entry.name)
         return sorted({*found, *stored_below(self.root)})
 
     def with_suffix(self, *suffixes: str) -> list[str]:

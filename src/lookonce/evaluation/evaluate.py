@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from lookonce.cores import NUM_FETCHERS, decoding_threads
 from lookonce.data.dataset import Dataset
-from lookonce.data.images import ImageArray, read_image
+from lookonce.data.images import read_image
 from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
+from lookonce.letterbox import ImageArray
 from lookonce.ordered import in_batches, ordered_map
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime

@@ -134,7 +134,7 @@ def _objects(dataset: Dataset) -> Boxes:
 def _largest_overlap_with_another(dataset: Dataset) -> NDArray[np.float64]:
     """(M,) largest IoU with another object of the image, without crowds; 0 for a single object."""
     largest = np.zeros(len(dataset.labels))
-    for image in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
+    for image in np.flatnonzero(dataset.box_counts > 1).tolist():
         boxes = dataset.rows(image)
         rows = np.flatnonzero(~dataset.crowd[boxes]) + boxes.start
         if len(rows) > 1:

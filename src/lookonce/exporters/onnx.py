@@ -138,7 +138,7 @@ BEST_CLASS = """
 
 
 def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
+    """Writes one self-contained .onnx file, atomically. exporters.base compares it with the network."""
     proto = _in_int8(model, record, plan) if plan.precision == "int8" else build_onnx(model, record, plan)
     if plan.precision == "fp16":
         halve_weights(proto)

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.images import ImageArray
 from lookonce.detections import Detections
 from lookonce.errors import DataError
+from lookonce.letterbox import ImageArray
 from lookonce.ordered import in_batches, ordered_map
 from lookonce.prediction.sources import NUM_READERS, ImageSource
 

@@ -1,5 +1,6 @@
 """Writes annotated images and videos, and a crop of each detected object: `--save images,crops`."""
 
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lookonce.data.images import ImageArray
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
+from lookonce.letterbox import ImageArray
 from lookonce.ordered import ordered_map
 from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import Prediction
@@ -87,9 +88,10 @@ def require_untouched(media: Media, folder: Path) -> None:
     be written."""
     if media.clips:
         require_video()
-    originals = {entry.path.resolve() for entry in media.known if entry.path is not None}
+    # Path.resolve raises RuntimeError for a link that leads to itself.
+    originals = {os.path.realpath(entry.path) for entry in media.known if entry.path is not None}
     for entry in media.known:
-        if drawing_path(entry, folder).resolve() in originals:
+        if os.path.realpath(drawing_path(entry, folder)) in originals:
             problem = f"the annotated copy would replace the original {entry.name}; choose another folder"
             raise SettingsError.of("output", folder, problem)
 

@@ -165,6 +165,10 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:
         return _of_camera(int(text), reconnect)
+    return _of_files(text, follow_links)
+
+
+def _of_files(text: str, follow_links: bool) -> Media:
     paths, folder = _paths(text, follow_links)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
     entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]

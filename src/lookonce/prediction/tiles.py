@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy, pairwise_overlap_xyxy
-from lookonce.data.images import ImageArray
 from lookonce.detections import Detections
+from lookonce.letterbox import ImageArray
 from lookonce.prediction.predictor import Detects
 
 Floats = NDArray[np.float32]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from lookonce.data.images import ImageArray, max_pixels
+from lookonce.data.images import max_pixels
 from lookonce.errors import DataError, MissingExtra
+from lookonce.letterbox import ImageArray
 from lookonce.storage import os_errors_explained
 
 if TYPE_CHECKING:

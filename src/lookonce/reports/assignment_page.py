@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.colors import Color
-from lookonce.data.images import ImageArray
 from lookonce.data.loader import Batch
+from lookonce.letterbox import ImageArray
 from lookonce.reports.sheets import GAP, arranged
 from lookonce.settings.names import counted
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.check_boxes import num_background
 from lookonce.data.dataset import Dataset
 from lookonce.reports.elements import bar_card, cell, chart_card, count, heads, number, table_card
 from lookonce.reports.plots import Axis, axes, heat_map, ticks
@@ -23,7 +22,7 @@ def data_section(datasets: Sequence[Dataset]) -> str:
     for data in datasets:
         sizes = object_sizes(data)
         median = number(f"{np.median(sizes):.0f} pixels" if len(sizes) else "–")
-        rows.append(cell(data.split) + count(len(data)) + count(num_background(data)) + count(len(sizes)) + median)
+        rows.append(cell(data.split) + count(len(data)) + count(data.num_background) + count(len(sizes)) + median)
     head = heads("split", "images", "without objects", "objects", "median size", words=["split"])
     names = datasets[0].class_names
     counts = [

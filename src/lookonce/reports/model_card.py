@@ -5,7 +5,6 @@ Source of the form: Mitchell et al. 2019, "Model Cards for Model Reporting".
 
 from collections.abc import Iterator, Sequence
 
-from lookonce.data.check_boxes import num_background
 from lookonce.reports.content import Content, described
 from lookonce.reports.elements import interval_words, three_digits
 from lookonce.reports.sections import TWELVE
@@ -85,7 +84,7 @@ def _data(content: Content) -> Iterator[str]:
     if not datasets:
         return
     yield "## Data"
-    counts = [(one.split, *(f"{n:,}" for n in (len(one), num_background(one), len(one.labels)))) for one in datasets]
+    counts = [(one.split, *(f"{n:,}" for n in (len(one), one.num_background, len(one.labels)))) for one in datasets]
     yield _table(("split", "images", "without objects", "objects"), counts)
     rows = [
         (_plain(name), *(f"{int((one.labels == label).sum()):,}" for one in datasets))

@@ -12,12 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from lookonce.boxes import xywh_to_xyxy
 from lookonce.data.dataset import Dataset
 from lookonce.data.headers import missing_rows
-from lookonce.data.images import ImageArray, read_image
+from lookonce.data.images import read_image
 from lookonce.data.loader import Batch
 from lookonce.data.selection import even_choice
 from lookonce.detections import Detections
 from lookonce.evaluation.analysis import SHOWN_SCORE, Analysis
 from lookonce.evaluation.results import Results
+from lookonce.letterbox import ImageArray
 from lookonce.prediction.draw import draw
 from lookonce.prediction.renderer import encode
 from lookonce.reports.images import match

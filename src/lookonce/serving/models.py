@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lookonce.cores import usable_threads
-from lookonce.data.images import ImageArray, image_header, read_image
+from lookonce.data.images import image_header, read_image
 from lookonce.detections import Detections
 from lookonce.errors import DataError
+from lookonce.letterbox import ImageArray
 from lookonce.prediction.draw import draw
 from lookonce.prediction.renderer import encode
 from lookonce.prediction.result import PredictedImage

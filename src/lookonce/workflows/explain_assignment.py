@@ -101,7 +101,7 @@ def prepare(
         settings = choices.choose_objectness_prior(settings, dataset)
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
-    rows = np.unique(dataset.image_rows)  # with boxes
+    rows = np.flatnonzero(dataset.box_counts)  # with boxes
     return settings, *trained, take_images(dataset, rows[even_choice(len(rows), num_images)])
 
 

@@ -31,7 +31,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.settings.names import counted
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import only_writer, output_folder
+from lookonce.storage import is_free, only_writer, output_folder
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.predict_parts import PredictedParts, predict_parts
 from lookonce.workflows.predict_ray import predict_on_ray
@@ -322,7 +322,7 @@ def _free_folder(request: PredictRequest, media: Media) -> Path:
         require_untouched(media, output)
     for word, name in (("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)):
         there = output / name  # which may be the user's own work
-        if word in words and there.exists() and (not there.is_dir() or any(there.iterdir())):
+        if word in words and not is_free(there):
             problem = f"contains {name} already, which is not overwritten; name another folder"
             raise SettingsError.of("output", output, problem)
     return output

@@ -7,7 +7,6 @@ from typing import Any
 
 from lookonce import launch
 from lookonce.cores import memory_kept, usable_threads
-from lookonce.data.check_boxes import num_background
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.held_out import VAL, with_held_out
 from lookonce.data.loader import Loader
@@ -297,7 +296,7 @@ def summary(
 
 
 def counts(dataset: Dataset) -> str:
-    num_empty = num_background(dataset)
+    num_empty = dataset.num_background
     empty = f" ({num_empty:,} without boxes)" if num_empty else ""
     return f"{counted(len(dataset), 'image')}{empty}, {counted(len(dataset.labels), 'box')}"
 
