@@ -18,6 +18,7 @@ from lookonce.reports.elements import (
     table_card,
 )
 from lookonce.reports.plots import Series
+from lookonce.shown import percent
 
 # Error type -> its definition in words.
 ERROR_WORDS = {
@@ -163,7 +164,7 @@ def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
         total, cells = max(sum(row), 1), f'<th scope="row">{escape(name)}</th>'
         for column, value in enumerate(row):
             kind = "good" if column == place else "bad"
-            html = f'{100 * value / total:.0f} %<small class="interval">{value:,}</small>' if value else ""
+            html = f'{percent(value / total)}<small class="interval">{value:,}</small>' if value else ""
             cells += f'<td class="number {kind}" style="--part:{value / total:.2f}">{html}</td>'
         rows.append(cells)
     return table(rows, head=heads("", *names, words=[""]), kind="matrix")

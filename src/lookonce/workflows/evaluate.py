@@ -30,7 +30,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import size_hw, size_in_words
-from lookonce.shown import shown, to_json
+from lookonce.shown import shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
@@ -366,7 +366,8 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     """COCO's twelve lines, one row per class, the intervals, and the AP50 lost to each type of error."""
     yield from evaluation.metrics.lines()
     for one in evaluation.at:
-        yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {one.AP:0.3f}, {one.AR:0.3f}"
+        values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
+        yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
     yield "best at: the confidence threshold with the highest F1"
     for name, interval in evaluation.intervals.items():
@@ -393,5 +394,5 @@ def _class_table(evaluation: Evaluation) -> Table:
     for name, row in evaluation.metrics.per_class.items():
         numbers = (f"{number:,}" for number in (row.num_objects, row.num_images, row.num_detections))
         fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
-        table.add_row(escape(shown(name)), *numbers, *("-" if part < 0 else f"{part:.3f}" for part in fractions))
+        table.add_row(escape(shown(name)), *numbers, *map(three_digits, fractions))
     return table

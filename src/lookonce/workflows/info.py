@@ -18,6 +18,7 @@ from lookonce.reports.budget import TABLE_WIDTH, lines_of, table_of, write_budge
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord, scaled_channels
+from lookonce.shown import three_digits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -243,7 +244,7 @@ def describe_record(record: ModelRecord) -> list[str]:
     ]
     more = {
         "shown from": [f"{name} {score:g}" for name, score in thresholds.per_class_score.items()],
-        "metrics": [f"{name} {value:.3f}" for name, value in record.metrics.items()],
+        "metrics": [f"{name} {three_digits(value)}" for name, value in record.metrics.items()],
         "versions": [f"{name} {value}" for name, value in record.versions.items()],
     }
     return [*lines, *(f"{name:<12}{', '.join(values)}" for name, values in more.items() if values)]
