@@ -136,9 +136,24 @@ def _calibration(analysis: Mapping[str, Any]) -> str:
         ("score", [max(value, 0.0) for value in known["mean_scores"]], 1),
         ("precision", [max(value, 0.0) for value in known["precision"]], 3),
     ]
-    note = f"With calibrated scores, score and precision are equal. Expected calibration error: {known['error']:.3f}."
     axes = {"x_label": "score, from", "y_label": "mean of the bin, 0 to 1"}
-    return bar_card("Calibration of the scores", labels, series, note, **axes)
+    return bar_card("Calibration of the scores", labels, series, calibration_note(known), **axes)
+
+
+def calibration_note(known: Mapping[str, Any]) -> str:
+    """The error, and the same without the first bin: nearly all detections are there, and its two bars are low."""
+    counts, bars = known["counts"], zip(known["mean_scores"], known["precision"], strict=True)
+    gaps = [number * abs(score - precision) for number, (score, precision) in zip(counts, bars, strict=True)]
+    note = (
+        "With calibrated scores, score and precision are equal. Expected calibration error, the mean difference of the "
+        f"two bars over all detections: {known['error']:.3f}."
+    )
+    if counts[0] and sum(counts[1:]):
+        note += (
+            f" The first bin has {percent(counts[0] / sum(counts))} of the detections; without it the error is "
+            f"{sum(gaps[1:]) / sum(counts[1:]):.3f}."
+        )
+    return note
 
 
 def _confusion(content: Content) -> str:
