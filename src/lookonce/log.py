@@ -52,9 +52,8 @@ def is_quiet() -> bool:
 
 def command_here(text: str) -> str:
     """The text with `lookonce VERB` as it is typed here: `./run VERB` in a checkout."""
-    return (
-        re.sub(r"\blookonce (?=[a-z][a-z-]+\b)", f"{os.environ[COMMAND]} ", text) if os.environ.get(COMMAND) else text
-    )
+    command = os.environ.get(COMMAND)
+    return re.sub(r"\blookonce (?=(?:[a-z][a-z-]+|VERB)\b)", f"{command} ", text) if command else text
 
 
 @cache

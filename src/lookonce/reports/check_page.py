@@ -16,7 +16,7 @@ from lookonce.data.selection import even_choice
 from lookonce.errors import DataError
 from lookonce.reports.advice import Advice
 from lookonce.reports.data_section import data_section
-from lookonce.reports.elements import card, cell, count, heads, line_card, number, table_card, tiles
+from lookonce.reports.elements import card, cell, command_block, count, heads, line_card, number, table_card, tiles
 from lookonce.reports.html import fill_page
 from lookonce.reports.images import Tag, data_uri, tags_over
 from lookonce.reports.plots import Series
@@ -54,7 +54,7 @@ def render_check(page: CheckPage) -> str:
         ("Data", "data", data_section([data for data in page.result.datasets if data.class_names and len(data)])),
         ("Changes in the corrected copy", "changes", _messages(page.changes)),
         ("All checks", "checks", _all_checks(page.result)),
-        ("Commands", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),
+        ("Commands", "again", command_block(page.commands)),
     ]
     return fill_page(
         title=page.title,

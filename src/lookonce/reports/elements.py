@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from lookonce.log import command_here
 from lookonce.reports.plots import Series, bar_chart, line_chart
 
 
@@ -76,6 +77,11 @@ def legend(entries: Iterable[tuple[str, int]]) -> str:
     """(name, number of the series color) of each line or bar."""
     items = (f'<li><i style="background:var(--series-{color})"></i>{escape(name)}</li>' for name, color in entries)
     return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def command_block(commands: Sequence[str]) -> str:
+    """Shell commands to copy, as they are typed here; empty if there are none."""
+    return f"<pre>{escape(command_here(chr(10).join(commands)))}</pre>" if commands else ""
 
 
 def chart_card(title: str, html: str, note: str = "") -> str:

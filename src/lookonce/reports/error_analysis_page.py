@@ -29,6 +29,7 @@ ERROR_WORDS = {
     "background": "no labelled object there",
     "undetected": "objects that no detection matches or almost matches, whatever its score (TIDE: missed)",
 }
+FIGURE_SPACE = "\u2007"  # as wide as a digit, so that the bars before the numbers begin in one column
 MOST_LINES = 5  # maximum classes with a colour each; of more, the two best and the two worst have one
 LARGEST_MATRIX = 25  # classes; a larger table does not fit a screen
 LISTED_CONFUSIONS = 12
@@ -52,7 +53,7 @@ def _split(analysis: Mapping[str, Any]) -> str:
     for kind, error in sorted(found.items(), key=lambda item: -item[1]["AP50"]):
         gain, words = error["AP50"], f"<span class=faint>{escape(ERROR_WORDS[kind])}</span>"
         bar = f'<span class="meter wide"><i style="width:{max(100 * gain / most, 0):.0f}%"></i></span>'
-        points = number(f"{bar}{100 * gain:.1f}", gain)
+        points = number(bar + f"{100 * gain:5.1f}".replace(" ", FIGURE_SPACE), gain)
         rows.append(f"<td><b>{escape(kind)}</b><br>{words}</td>{count(error['count'])}{points}")
     return (
         "<p>Six error types at IoU 0.5 (TIDE), and the points of AP50 (0 to 100) that repairing one type alone would "

@@ -264,7 +264,7 @@ def facts(content: Content) -> str:
 
 
 def commands(content: Content) -> str:
-    return f"<pre>{escape(chr(10).join(content.commands))}</pre>" if content.commands else ""
+    return elements.command_block(content.commands)
 
 
 def _settings_rows(names: Iterable[str], settings: Mapping[str, Any]) -> str:

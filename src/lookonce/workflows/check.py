@@ -133,7 +133,7 @@ def check(
     if json_file is not None:
         write_file(json_file, json.dumps(as_json(checked), indent=1) + "\n")
     if html is not None:
-        command = f"lookonce check {data}" + (f" --images {images}" if images else "")
+        command = f"lookonce check {quote(str(data))}" + (f" --images {quote(str(images))}" if images else "")
         page = CheckPage(
             title=f"Data check: {Path(data).resolve().name}",
             result=result,

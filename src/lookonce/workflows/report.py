@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -344,12 +345,12 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
 
 def commands(run: Run) -> Sequence[str]:
     """The commands that repeat the run and use its weights; paths as in its settings."""
-    data = run.settings.get("data", "DATA")
+    data, folder = quote(str(run.settings.get("data", "DATA"))), quote(str(run.folder))
     return (
-        f"lookonce train --file {run.folder / 'settings.yaml'}",
-        f"lookonce eval --weights {run.folder} --data {data}",
-        f"lookonce export {run.folder} --to onnx",
-        f"lookonce predict IMAGES --weights {run.folder}",
+        f"lookonce train --file {folder}/settings.yaml",
+        f"lookonce eval --weights {folder} --data {data}",
+        f"lookonce export {folder} --to onnx",
+        f"lookonce predict IMAGES --weights {folder}",
     )
 
 

@@ -109,6 +109,8 @@ def test_without_a_described_val_the_way_to_leave_it_out_is_named(dogs: Save) ->
     source = open_data(dogs("0 .5 .5 .1 .1", entries="train: images/train\nval: ../valid/images\ntest: gone"))
     with raises(DataError, "holds out", path="data.yaml", setting="val"):
         source.split("val")
+    with raises(DataError, "/../valid/images nor ", setting="val"):  # where Roboflow means it
+        source.split("val")
     with raises(DataError, "remove this entry", path="data.yaml", setting="test"):
         source.split("test")
 

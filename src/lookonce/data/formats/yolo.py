@@ -336,9 +336,10 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
         with suppress(OSError):  # a name that is too long
             if candidate.exists():
                 return candidate
+    above = entry.startswith("../")  # Roboflow writes ../valid/images, and means valid/images
+    absent = f"neither {candidates[0]} nor {bases[0] / whole} exists" if above else f"{candidates[0]} does not exist"
     raise DataError(
-        f"{file}: {setting} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}"
-        + or_without(setting),
+        f"{file}: {setting} is {entry!r}, but {absent}; expected a path relative to {bases[0]}{or_without(setting)}",
         path=file,
         setting=setting,
         value=entry,
