@@ -51,9 +51,12 @@ def is_quiet() -> bool:
 
 
 def command_here(text: str) -> str:
-    """The text with `lookonce VERB` as it is typed here: `./run VERB` in a checkout."""
+    """The text with `lookonce VERB` as it is typed here: in a checkout `./run VERB`, and `./run lookonce --help`."""
     command = os.environ.get(COMMAND)
-    return re.sub(r"\blookonce (?=(?:[a-z][a-z-]+|VERB)\b)", f"{command} ", text) if command else text
+    if not command:
+        return text
+    text = re.sub(rf"(?<!{re.escape(command)} )\blookonce (?=--[a-z])", f"{command} lookonce ", text)
+    return re.sub(r"\blookonce (?=(?:[a-z][a-z-]+|VERB)\b)", f"{command} ", text)
 
 
 @cache

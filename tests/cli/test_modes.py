@@ -156,5 +156,6 @@ def test_hints_are_commands_that_work_here(
     assert main(["--help"]) == main(["doctor", "--help"]) == 0
     assert re.findall(r"Usage: (.*?) \[", capsys.readouterr().out) == ["./run VERB", "./run doctor"]
     assert "./run check &#x27;my data&#x27;" in command_block(["lookonce check 'my data'"])
+    assert command_here(command_here("lookonce --help; lookonce check D")) == "./run lookonce --help; ./run check D"
     monkeypatch.delenv("LOOKONCE_COMMAND")
     assert command_here("lookonce train") == "lookonce train"

@@ -76,7 +76,8 @@ class EvaluateRequest(DetectorRequest):
     store_thresholds
         Store the best confidence threshold of each class in the checkpoint, for predict and exported files.
     score_threshold
-        Confidence threshold, 0 up to 1. Default: the one used for evaluation in training, usually 0.001.
+        Confidence threshold, 0 up to 1; a higher one lowers AP. Default: the one used for evaluation in training,
+        usually 0.001.
     image_size
         Side of a checkpoint's square input in pixels, or height x width such as 416x224; multiples of 32. Default: the
         size it was trained at.
@@ -186,8 +187,10 @@ def _evaluate(
         return find(detector, dataset, rank_group=rank_group, on_progress=on_progress, **options), detector
 
     sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "images": len(dataset)}
+    lowest_score = 0.0
     if weights is not None:
         found, detector = detections_of(weights, request.runtime)
+        lowest_score = _lowest_score(request.score_threshold, detector.record.thresholds.evaluation_score)
         sources["image_size"] = list(detector.record.image_size)
     elif results is not None:
         found = read_coco_results(results, dataset)
@@ -206,12 +209,23 @@ def _evaluate(
             resamples=request.resamples,
             images=request.sheet_images,
             kept=results,
+            lowest_score=lowest_score,
         )
         if stored_in is not None:
             stored = store_thresholds(stored_in, dataset, evaluation.analysis)
             evaluation = replace(evaluation, stored_in=stored_in, stored=stored)
     shared: Evaluation = rank_group.broadcast(evaluation)
     return replace(shared, is_main=rank_group.is_main)
+
+
+def _lowest_score(asked: float | None, usual: float) -> float:
+    """The confidence threshold of the detections; warns of one that lowers AP."""
+    if asked is not None and asked > usual:
+        get_logger().warning(
+            f"score_threshold: {asked:g}; detections under it count as missed, so AP is lower than COCO's; leave the "
+            f"option out to evaluate from {usual:g}"
+        )
+    return usual if asked is None else asked
 
 
 def _checkpoint_to_describe(weights: Path | None) -> Path:
@@ -251,11 +265,12 @@ def assess(
     resamples: int = 1000,
     images: int = 0,
     kept: Path | None = None,
+    lowest_score: float = 0.0,
 ) -> Evaluation:
     """Scores and analyses the detections, and writes the files.
 
     sources: entries for metrics.json; kept: the results file that was scored, which is not overwritten if it is in
-    output.
+    output; lowest_score: the confidence threshold of the detections.
     """
     matches = match(dataset, found)
     intervals: dict[str, Interval] = {}
@@ -269,7 +284,7 @@ def assess(
         if other is not None:
             others = bootstrap(match(dataset, other), resamples=resamples)
             comparison = {name: compare(drawn, others, name) for name in INTERVALS}
-    analysis = analyse(dataset, found, matches)
+    analysis = analyse(dataset, found, matches, lowest_score=lowest_score)
     sheets = write_sheets(output, dataset, found, analysis, images)
     evaluation = Evaluation(
         metrics=score(dataset, found),
