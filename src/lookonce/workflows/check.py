@@ -259,6 +259,9 @@ def _summary_lines(split: SplitSummary) -> Iterator[str]:
     if not split.class_boxes:
         yield f"  {counted(split.images, 'image')}, {sizes}"
         return
+    if not split.images:
+        yield f"  {split.split}: 0 images"
+        return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
     share = percent(split.background / max(split.images, 1))
     images, boxes = counted(split.images, "image"), counted(split.boxes, "box")

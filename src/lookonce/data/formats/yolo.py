@@ -143,6 +143,9 @@ def list_images(entry: Path, report: Report) -> list[Path]:
     if entry.is_dir():
         listing = Listing(entry)
         report_other_images(listing, report)
+        if not listing.images and (labels := label_files(Listing(folder := label_path(entry / "image").parent))):
+            problem = f"holds no images, though {folder} has {counted(len(labels), 'label file')}; are they elsewhere?"
+            report(Finding.at("label-without-image", entry, problem))
         return [entry / file for file in listing.images]
     if entry.suffix.lower() == ".txt" and entry.is_file():
         lines = read_list(entry)
