@@ -226,7 +226,7 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
-    if result.seconds:
+    if result.seconds and result.num_images:
         decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
         images = f"{counted(result.num_images, 'image')} {'decoded' if decoded else 'checked by their headers'}"
         yield f"{images}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
