@@ -5,7 +5,7 @@ import pytest
 
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.prediction.video import VIDEO_SUFFIXES
-from lookonce.shown import UNDEFINED, percent, three_digits
+from lookonce.shown import UNDEFINED, file_size, percent, three_digits
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,11 @@ def test_a_share_is_turned_into_per_cent_in_one_place_only() -> None:
     formats = re.compile(r":[<>]?\d*\.\d%\}|\{100 \*[^}]*:[^}]*\} %")
     found = [path.name for path in Path("src").rglob("*.py") if formats.search(path.read_text())]
     assert found == ["check_boxes.py"]  # the limit of a check, which is no measured share
+
+
+def test_a_small_file_is_not_0_megabytes() -> None:
+    sizes = (0, 1, 34_200, 100_000, 2_240_000)
+    assert [file_size(size) for size in sizes] == ["0 kB", "1 kB", "35 kB", "0.1 MB", "2.2 MB"]
 
 
 def test_a_metric_without_objects_is_a_dash() -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,6 +72,11 @@ def percent(share: float) -> str:
 def three_digits(value: float) -> str:
     """A score 0..1 with three digits; a dash if UNDEFINED."""
     return "-" if value == UNDEFINED else f"{value:.3f}"
+
+
+def file_size(num_bytes: int) -> str:
+    """ "34 kB", "2.2 MB": a small file is not 0.0 MB."""
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{math.ceil(num_bytes / 1e3)} kB"
 
 
 def csv_cell(value: Any) -> Any:

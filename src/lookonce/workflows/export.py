@@ -24,6 +24,7 @@ from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import require_one_of, split_list
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import file_size
 from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.export_for import ClientFolder, write_for
@@ -184,7 +185,7 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield from _format_lines()
     for one in exports.files:
         done = f"written: {one.path}" if exports.is_kept else f"checked and not kept: {one.path.name}"
-        size = f"{one.size / 1e6:.1f} MB"
+        size = file_size(one.size)
         if not one.parity.differences:
             yield f"{done} ({size}), not compared: no runtime here runs this format"
             continue

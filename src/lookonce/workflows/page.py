@@ -8,6 +8,7 @@ from pathlib import Path
 from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.runtimes.kinds import kind_of
+from lookonce.shown import file_size
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
 from lookonce.web.server import LOOPBACK, require_free_port, serving
 from lookonce.web.site import write_site
@@ -76,7 +77,7 @@ def page(
 
 
 def as_text(page: Page) -> Iterator[str]:
-    yield f"written: {page.folder} ({page.num_bytes / 1e6:.1f} MB)"
+    yield f"written: {page.folder} ({file_size(page.num_bytes)})"
     yield f"see it with: lookonce page --serve --output {page.folder}"
 
 
