@@ -26,6 +26,13 @@ FILE_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
 
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 60.0
+# `lookonce check`, but not `where lookonce expects them`; a test compares these with the verbs of cli/verbs.py.
+COMMAND_WORDS = (
+    *("anchors", "bench", "check", "config", "convert", "convert-data", "demo", "diagnose", "doctor", "eval"),
+    *("explain-assignment", "export", "info", "job", "job-file", "monitor", "page", "predict", "pull", "push"),
+    *("report", "serve", "train", "verify"),
+)
+_BEFORE_A_VERB = re.compile(rf"\blookonce (?=(?:VERB|{'|'.join(COMMAND_WORDS)})(?![\w-]))")
 QUIET = "LOOKONCE_QUIET"  # in the environment, so that ranks and other processes of ours are quiet too
 
 
@@ -61,10 +68,12 @@ def is_quiet() -> bool:
 
 
 def command_here(text: str) -> str:
-    """The text with `lookonce VERB` as it is typed here: `./run VERB` in a checkout."""
-    return (
-        re.sub(r"\blookonce (?=[a-z][a-z-]+\b)", f"{os.environ[COMMAND]} ", text) if os.environ.get(COMMAND) else text
-    )
+    """The text with `lookonce VERB` as it is typed here: in a checkout `./run VERB`, and `./run lookonce --help`."""
+    command = os.environ.get(COMMAND)
+    if not command:
+        return text
+    text = re.sub(rf"(?<!{re.escape(command)} )\blookonce (?=--[a-z])", f"{command} lookonce ", text)
+    return _BEFORE_A_VERB.sub(f"{command} ", text)
 
 
 @cache

@@ -80,12 +80,17 @@ def test_two_spellings_of_one_option_are_refused() -> None:
         options("predict").normalised(["--conf=.1", "--threshold=.2"])
 
 
-def test_every_row_names_an_option_of_some_verb() -> None:
-    known = set(Settings.model_fields) | {"file", "opset", "show"}
+def test_every_row_names_a_verb_or_an_option_of_some_verb() -> None:
+    known = {*Settings.model_fields, *VERBS, "file", "opset", "show"}
     for verb in ("predict", "eval", "export", "bench", "convert-data"):
         known |= options(verb).names
     for words in (*SAME.values(), *NEAR.values()):
         assert known.issuperset(word.partition("=")[0] for word in words.split()), words
+
+
+@pytest.mark.parametrize(("typed", "verb"), [("val", "eval"), ("detect", "predict"), ("compare", "report")])
+def test_a_verb_of_another_program_leads_to_ours(typed: str, verb: str) -> None:
+    assert suggestion(typed, VERBS).endswith(f" {verb}?")
 
 
 def test_in_a_file_or_from_python_a_synonym_comes_before_a_similar_name() -> None:

@@ -116,6 +116,17 @@ def test_a_training_json_leaves_val_and_test_to_its_siblings(tmp_path: Path, sav
         source.split("test")
 
 
+def test_siblings_of_a_training_json_find_images_in_their_own_folder(
+    tmp_path: Path, save_coco: Save, save_image: Save
+) -> None:
+    coco_layout(tmp_path, save_coco, save_image, {"train": "train", "val": "val"})
+    source = open_data(tmp_path / "annotations" / "instances_train.json")
+    assert [path.parent.name for split in ("train", "val") for path in source.split(split).image_paths] == [
+        "train",
+        "val",
+    ]
+
+
 def test_splits_must_have_the_same_classes(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     coco_layout(tmp_path, save_coco, save_image, {"train": "train", "val": "val"})
     save_coco(tmp_path / "annotations" / "instances_val.json", categories=[(1, "nucleus")])

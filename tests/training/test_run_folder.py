@@ -78,6 +78,13 @@ def test_metrics_of_later_columns_leave_earlier_rows_empty(tmp_path: Path) -> No
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,loss,AP", "0,0.1,", f"1,{1 / 3},0.5"]
 
 
+def test_a_metric_without_objects_is_an_empty_cell_of_the_csv_and_stays_in_the_json_lines(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_metrics([{"epoch": 0, "APs": -1.0}])
+    assert run.metrics() == [{"epoch": 0, "APs": -1.0}]
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,APs", "0,"]
+
+
 def test_a_run_with_a_name_of_its_own_is_made_once(tmp_path: Path) -> None:
     assert name_run_folder(tmp_path, "night").path == tmp_path / "night"
     assert name_run_folder(tmp_path, "night").path == tmp_path / "night"  # nothing in it yet

@@ -114,7 +114,7 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
         return 0
     name, *rest = tokens
     if name not in VERBS:
-        problem = f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; lookonce --help lists all verbs'}"
+        problem = f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; `lookonce --help` lists all verbs'}"
         raise SettingsError(problem, value=name)
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]

@@ -140,7 +140,7 @@ def require_boxes(dataset: Dataset) -> None:
         raise DataError(
             f"split {dataset.split!r}: {counted(len(dataset), 'image')} with "
             f"{counted(len(dataset.labels), 'box')}{crowd}; expected at least "
-            "one box that is not crowd; are the annotations where lookonce expects them? Run: lookonce check",
+            "one box that is not crowd; are the annotations where lookonce expects them? See docs/data.md",
             setting="split",
             value=dataset.split,
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset, columns, joined_columns, offsets_of
 from lookonce.errors import DataError
+from lookonce.settings.names import few, suggestion
 
 Rows = NDArray[np.int64]
 
@@ -46,8 +47,8 @@ def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
 def _require_classes(dataset: Dataset, names: Iterable[str], purpose: str) -> None:
     for name in names:
         if name not in dataset.class_names:
-            known = ", ".join(dataset.class_names)
-            raise DataError(f"unknown class {name!r} to {purpose}; the classes are {known}", value=name)
+            hint = suggestion(name, dataset.class_names) or f"; the classes are {few(dataset.class_names)}"
+            raise DataError(f"unknown class {name!r} to {purpose}{hint}", value=name)
 
 
 def keep_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:

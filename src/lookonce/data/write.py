@@ -242,7 +242,7 @@ def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:
         if not same:
             raise DataError(
                 f"split {dataset.split!r}: reads back from {to} with other names, sizes or labels; expected those that "
-                "were written; do the annotated sizes match the images? Run: lookonce check",
+                "were written; do the annotated sizes match the images? `lookonce check DATA` tells",
                 setting="split",
                 value=dataset.split,
             )

@@ -22,6 +22,7 @@ from lookonce.reports.html import fill_page
 from lookonce.reports.images import Tag, data_uri, figure, photo, tags_over
 from lookonce.reports.plots import Series
 from lookonce.settings.names import counted
+from lookonce.shown import percent
 
 COLUMNS, WORDS = ("severity", "check", "count", "finding"), ("severity", "check", "finding")
 MOST_IMAGES = 6  # per check
@@ -221,7 +222,7 @@ def _advice(advice: Advice | None) -> str:
     for row in advice.rows:
         size = f"<b>{row.image_size}</b>" if row.image_size == advice.image_size else str(row.image_size)
         shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
-        percents = "".join(number(f"{100 * share:.1f} %", share) for share in shares)
+        percents = "".join(number(percent(share), share) for share in shares)
         rows.append(number(size) + percents + number(f"{row.gflop:.1f}"))
     explained = (
         "Under 8 px: objects too small to keep much detail. Stride 16, stride 32, either: objects whose sides are "

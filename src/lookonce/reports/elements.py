@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from lookonce.log import command_here
 from lookonce.reports.plots import Series, bar_chart, line_chart, series_color
 
 
@@ -77,15 +78,15 @@ def dot(color: int) -> str:
     return f'<i class="dot" style="background:{series_color(color)}"></i>'
 
 
-def command_block(commands: Sequence[str]) -> str:
-    """Shell commands, one per line; empty without one."""
-    return f"<pre>{escape(chr(10).join(commands))}</pre>" if commands else ""
-
-
 def legend(entries: Iterable[tuple[str, int]]) -> str:
     """(name, number of the series color) of each line or bar."""
     items = (f'<li><i style="background:{series_color(color)}"></i>{escape(name)}</li>' for name, color in entries)
     return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def command_block(commands: Sequence[str]) -> str:
+    """Shell commands to copy, as they are typed here; empty if there are none."""
+    return f"<pre>{escape(command_here(chr(10).join(commands)))}</pre>" if commands else ""
 
 
 def chart_card(title: str, html: str, note: str = "") -> str:

@@ -25,6 +25,7 @@ from lookonce.reports.plots import Series, line_chart, short, standalone
 from lookonce.reports.summary import sentences
 from lookonce.settings.names import counted
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.shown import UNDEFINED
 from lookonce.training.run_folder import RunFolder
 
 TWELVE = {
@@ -84,7 +85,6 @@ DASHED = (
     "Dashed ground truth: missed, that is, no prediction of its class matches it at IoU 0.5. Dashed prediction: false "
     "positive."
 )
-UNDEFINED = -1.0  # of a metric, without objects or detections
 
 
 def tiles(content: Content) -> str:

@@ -45,8 +45,13 @@ SAME: dict[str, str] = {
     "smoothing": "label_smoothing",
     "view_img": "show",
 }
-# Spelling -> options that do the same in another way, as NAME or NAME=VALUE: suggested in errors, never taken.
+# Spelling -> verbs of the same purpose, and options that do the same in another way, as NAME or NAME=VALUE: suggested
+# in errors, never taken.
 NEAR: dict[str, str] = {
+    **dict.fromkeys(("val", "validate", "test"), "eval"),
+    **dict.fromkeys(("detect", "infer", "inference"), "predict"),
+    "benchmark": "bench",
+    "compare": "report",
     **dict.fromkeys(("gpu", "gpu_id", "cuda"), "device=cuda"),
     "gpus": "devices device=cuda",
     "amp": "precision=auto",

@@ -18,7 +18,7 @@ from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
 from lookonce.errors import DataError, WeightsError
 from lookonce.parsed import parse_json
-from lookonce.shown import csv_text
+from lookonce.shown import UNDEFINED, csv_text
 from lookonce.storage import (
     find_published,
     make_run_folder,
@@ -139,10 +139,12 @@ class RunFolder:
         return rows
 
     def write_metrics(self, rows: Iterable[Row]) -> None:
-        """Replace metrics.jsonl and metrics.csv; a missing value is an empty cell in the CSV."""
+        """Replace metrics.jsonl and metrics.csv; the CSV has an empty cell for a missing or UNDEFINED value: a
+        spreadsheet would draw -1 as a score."""
         rows = list(rows)
+        cells = [{name: None if value == UNDEFINED else value for name, value in row.items()} for row in rows]
         write_file(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in rows))
-        write_file(self.path / "metrics.csv", csv_text(rows))
+        write_file(self.path / "metrics.csv", csv_text(cells))
 
 
 def _row_in(line: bytes) -> dict[str, float] | None:

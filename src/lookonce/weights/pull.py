@@ -93,8 +93,8 @@ def default_weights() -> Path:
         )
     if pulled(DEFAULT) is None:
         raise SettingsError(
-            f"weights: not given, and {DEFAULT} is not in {weights_folder()}; run `lookonce pull {DEFAULT}` once, or "
-            "name others with --weights",
+            f"weights: not given, and the folder {weights_folder() / DEFAULT} does not exist; run `lookonce pull "
+            f"{DEFAULT}` once, or name others with --weights",
             setting="weights",
         )
     return Path(DEFAULT)

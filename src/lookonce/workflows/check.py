@@ -22,7 +22,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted, few, split_list
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
-from lookonce.shown import command
+from lookonce.shown import command, percent
 from lookonce.storage import write_file
 from lookonce.workflows.validation_split import with_val
 
@@ -229,7 +229,7 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
-    if result.seconds:
+    if result.seconds and result.num_images:
         decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
         images = f"{counted(result.num_images, 'image')} {'decoded' if decoded else 'checked by their headers'}"
         yield f"{images}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
@@ -246,12 +246,12 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
 
 def _advice_lines(advice: Advice) -> Iterator[str]:
     yield f"image size, from {counted(advice.objects, 'object')} of split {advice.split}:"
-    yield "        under   within 4x of an anchor of   cell and  GFLOP per"
-    yield "  size   8 px  stride 16 stride 32  either  anchor shared image"
+    yield "         under   within 4x of an anchor of   cell and  GFLOP per"
+    yield "  size    8 px  stride 16 stride 32  either  anchor shared image"
     for row in advice.rows:
         yield (
-            f"  {row.image_size:4}{row.tiny:7.1%}{row.recall_16:11.1%}{row.recall_32:10.1%}{row.recall:8.1%}"
-            f"{row.crowded:13.1%}{row.gflop:9.1f}"
+            f"  {row.image_size:4}{percent(row.tiny):>8}{percent(row.recall_16):>11}{percent(row.recall_32):>10}"
+            f"{percent(row.recall):>8}{percent(row.crowded):>13}{row.gflop:9.1f}"
         )
     yield from (f"  {sentence}" for sentence in advice.words)
 
@@ -261,8 +261,11 @@ def _summary_lines(split: SplitSummary) -> Iterator[str]:
     if not split.class_boxes:
         yield f"  {counted(split.images, 'image')}, {sizes}"
         return
+    if not split.images:
+        yield f"  {split.split}: 0 images"
+        return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
-    share = f"{100 * split.background / max(split.images, 1):.0f} %"
+    share = percent(split.background / max(split.images, 1))
     images, boxes = counted(split.images, "image"), counted(split.boxes, "box")
     yield f"  {split.split}: {images} ({split.background} without boxes, {share}), {sizes}; {boxes}{crowd}"
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])

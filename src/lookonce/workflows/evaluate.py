@@ -29,7 +29,7 @@ from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import sides_in_words
-from lookonce.shown import shown, to_json
+from lookonce.shown import shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
@@ -75,7 +75,8 @@ class EvaluateRequest(DetectorRequest):
     store_thresholds
         Store the best confidence threshold of each class in the checkpoint, for predict and exported files.
     score_threshold
-        Confidence threshold, 0 up to 1. Default: the one used for evaluation in training, usually 0.001.
+        Confidence threshold, 0 up to 1; a higher one lowers AP. Default: the one used for evaluation in training,
+        usually 0.001.
     batch_size
         Batch size on an accelerator. A CPU uses 1, so that results do not depend on it.
     """
@@ -181,8 +182,10 @@ def _evaluate(
         return find(detector, dataset, rank_group=rank_group, on_progress=on_progress, **options), detector
 
     sources: dict[str, Any] = {"data": str(request.data), "split": request.split, "images": len(dataset)}
+    lowest_score = 0.0
     if weights is not None:
         found, detector = detections_of(weights, request.runtime)
+        lowest_score = _lowest_score(request.score_threshold, detector.record.thresholds.evaluation_score)
         sources["image_size"] = list(detector.record.image_size)
     elif results is not None:
         found = read_coco_results(results, dataset)
@@ -201,12 +204,23 @@ def _evaluate(
             resamples=request.resamples,
             images=request.sheet_images,
             kept=results,
+            lowest_score=lowest_score,
         )
         if stored_in is not None:
             stored = store_thresholds(stored_in, dataset, evaluation.analysis)
             evaluation = replace(evaluation, stored_in=stored_in, stored=stored)
     shared: Evaluation = rank_group.broadcast(evaluation)
     return replace(shared, is_main=rank_group.is_main)
+
+
+def _lowest_score(asked: float | None, usual: float) -> float:
+    """The confidence threshold of the detections; warns of one that lowers AP."""
+    if asked is not None and asked > usual:
+        get_logger().warning(
+            f"score_threshold: {asked:g}; detections under it count as missed, so AP is lower than COCO's; leave the "
+            f"option out to evaluate from {usual:g}"
+        )
+    return usual if asked is None else asked
 
 
 def _checkpoint_to_describe(weights: Path | None) -> Path:
@@ -246,11 +260,12 @@ def assess(
     resamples: int = 1000,
     images: int = 0,
     kept: Path | None = None,
+    lowest_score: float = 0.0,
 ) -> Evaluation:
     """Scores and analyses the detections, and writes the files.
 
     sources: entries for metrics.json; kept: the results file that was scored, which is not overwritten if it is in
-    output.
+    output; lowest_score: the confidence threshold of the detections.
     """
     matches = match(dataset, found)
     intervals: dict[str, Interval] = {}
@@ -264,7 +279,7 @@ def assess(
         if other is not None:
             others = bootstrap(match(dataset, other), resamples=resamples)
             comparison = {name: compare(drawn, others, name) for name in INTERVALS}
-    analysis = analyse(dataset, found, matches)
+    analysis = analyse(dataset, found, matches, lowest_score=lowest_score)
     sheets = write_sheets(output, dataset, found, analysis, images)
     evaluation = Evaluation(
         metrics=score(dataset, found),
@@ -346,7 +361,8 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     """COCO's twelve lines, one row per class, the intervals, and the AP50 lost to each type of error."""
     yield from evaluation.metrics.lines()
     for one in evaluation.at:
-        yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {one.AP:0.3f}, {one.AR:0.3f}"
+        values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
+        yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
     yield "best at: the confidence threshold with the highest F1"
     for name, interval in evaluation.intervals.items():
@@ -373,5 +389,5 @@ def _class_table(evaluation: Evaluation) -> Table:
     for name, row in evaluation.metrics.per_class.items():
         numbers = (f"{number:,}" for number in (row.num_objects, row.num_images, row.num_detections))
         fractions = (row.AP, row.AP50, row.AP75, row.AR100, evaluation.analysis.curves[name].best_threshold)
-        table.add_row(escape(shown(name)), *numbers, *("-" if part < 0 else f"{part:.3f}" for part in fractions))
+        table.add_row(escape(shown(name)), *numbers, *map(three_digits, fractions))
     return table

@@ -19,6 +19,7 @@ from lookonce.request import Listed
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.image_size import sides_in_words, size_hw
 from lookonce.settings.record import ModelRecord, scaled_channels
+from lookonce.shown import three_digits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -235,7 +236,7 @@ def describe_record(record: ModelRecord) -> list[str]:
     ]
     more = {
         "shown from": [f"{name} {score:g}" for name, score in thresholds.per_class_score.items()],
-        "metrics": [f"{name} {value:.3f}" for name, value in record.metrics.items()],
+        "metrics": [f"{name} {three_digits(value)}" for name, value in record.metrics.items()],
         "versions": [f"{name} {value}" for name, value in record.versions.items()],
     }
     return [*lines, *(f"{name:<12}{', '.join(values)}" for name, values in more.items() if values)]

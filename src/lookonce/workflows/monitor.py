@@ -11,6 +11,7 @@ from threading import Thread
 from lookonce.errors import LookonceError
 from lookonce.log import get_logger
 from lookonce.reports.live_page import embedded, live_page, parts_of
+from lookonce.shown import file_size
 from lookonce.storage import read_regular_file, write_file
 from lookonce.web.server import LOOPBACK, serve_until_interrupted, serving_answers
 from lookonce.workflows.report import run_names
@@ -48,7 +49,7 @@ def monitor(run: Path, *more: Path, output: Path | None = None, port: int = MONI
 
 def as_text(output: Path | None) -> Iterator[str]:
     if output is not None:
-        yield f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)"
+        yield f"written: {output} ({file_size(output.stat().st_size)})"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.request import Listed
 from lookonce.runtimes.kinds import kind_of
-from lookonce.shown import command
+from lookonce.shown import command, file_size
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
 from lookonce.web.server import require_free_port, serve_until_interrupted, serving
 from lookonce.web.site import write_site
@@ -77,7 +77,7 @@ def page(
 
 
 def as_text(page: Page) -> Iterator[str]:
-    yield f"written: {page.folder} ({page.num_bytes / 1e6:.1f} MB)"
+    yield f"written: {page.folder} ({file_size(page.num_bytes)})"
     yield f"see it with: {command('page', '--serve', '--output', page.folder)}"
 
 

@@ -35,7 +35,7 @@ from lookonce.reports.sheets import found_in, truth_of
 from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
-from lookonce.shown import command
+from lookonce.shown import command, file_size
 from lookonce.storage import make_folder, sha256_file, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import data_of_run
@@ -124,7 +124,7 @@ def report(
 
 
 def as_text(page: Path) -> Iterator[str]:
-    yield f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)"
+    yield f"written: {page} ({file_size(page.stat().st_size)})"
 
 
 @contextmanager
