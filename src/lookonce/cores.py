@@ -61,7 +61,7 @@ def memory_kept() -> Iterator[None]:
 
 
 # How long a waiting thread of GNU OpenMP, PyTorch's, spins before it sleeps (libgomp's manual, "GOMP_SPINCOUNT" and
-# "OMP_WAIT_POLICY"). 1,000 rounds take 25 us on an AMD EPYC, and to sleep and wake takes 10. By default they are 300,000:
+# "OMP_WAIT_POLICY"). 1,000 rounds take 25 us on an AMD EPYC, and to sleep and wake takes 10. The default is 300,000:
 # while another program has one of the cores, the network's other threads spin until the missing one is back. On two
 # cores with load 16, two networks of 128 pixels took 0.58 s of wall-clock time and 0.09 s of processor time instead of
 # 5.5 s and 0.80 s (medians of 5, in turns).
