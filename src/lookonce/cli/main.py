@@ -16,6 +16,7 @@ import lookonce
 from lookonce.cli.as_json import as_json
 from lookonce.cli.overview import WIDEST, overview
 from lookonce.cli.verbs import VERBS, Verb
+from lookonce.cores import let_waiting_threads_sleep
 from lookonce.errors import (
     NO_CANN,
     NO_TORCH_NPU,
@@ -53,6 +54,7 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
     tokens = list(sys.argv[1:] if tokens is None else tokens)
     for stream in (sys.stdout, sys.stderr):
         escape_what_it_cannot_show(stream)
+    let_waiting_threads_sleep()
     tokens, modes = modes_of(tokens)
     show_traceback = is_on("LOOKONCE_TRACEBACK") or "traceback" in modes
     try:

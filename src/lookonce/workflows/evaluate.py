@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from lookonce.cores import memory_kept
 from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
@@ -152,6 +153,7 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     return in_ranks(several, device, _evaluate, options, on_progress=request.on_progress)
 
 
+@memory_kept()  # 13,000 page faults and a tenth of the processor time of an image of 640 pixels in PyTorch
 def _evaluate(
     request: EvaluateRequest, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
 ) -> Evaluation:
