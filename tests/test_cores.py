@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from lookonce import cores as threads
-from lookonce.cores import cores_of_quota, usable_processors, usable_threads
+from lookonce.cli.main import main
+from lookonce.cores import SPIN_COUNT, SPIN_VARIABLES, cores_of_quota, usable_processors, usable_threads
 
 
 @pytest.mark.parametrize(("variable", "expected"), [("3", 3), ("2,4", 2)])
@@ -95,3 +96,19 @@ def test_freed_memory_is_kept_inside_the_block_only() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     kept, returned = map(int, done.stdout.split())
     assert kept < returned / 2
+
+
+def test_a_command_lets_waiting_compute_threads_sleep(monkeypatch):
+    for name in SPIN_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert main(["version"]) == 0
+    assert os.environ["GOMP_SPINCOUNT"] == str(SPIN_COUNT)
+
+
+@pytest.mark.parametrize("name", SPIN_VARIABLES)
+def test_a_chosen_way_of_waiting_is_kept(monkeypatch, name):
+    for other in SPIN_VARIABLES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "active")
+    main(["version"])
+    assert {other: os.environ[other] for other in SPIN_VARIABLES if other in os.environ} == {name: "active"}

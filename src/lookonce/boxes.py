@@ -46,11 +46,16 @@ def area_xyxy(boxes_xyxy: Floats) -> Floats:
     return np.asarray(wh[..., 0] * wh[..., 1])
 
 
-def pairwise_iou_xyxy(boxes_a: Floats, boxes_b: Floats) -> Floats:
-    """(N, 4), (M, 4) -> (N, M) intersection over union in 0..1; 0 where both boxes have no area."""
+def pairwise_overlap_xyxy(boxes_a: Floats, boxes_b: Floats) -> Floats:
+    """(N, 4), (M, 4) -> (N, M) areas of the intersections."""
     top_left = np.maximum(boxes_a[:, None, :2], boxes_b[None, :, :2])
     bottom_right = np.minimum(boxes_a[:, None, 2:], boxes_b[None, :, 2:])
-    overlap_wh = np.maximum(bottom_right - top_left, 0)  # (N, M, 2)
-    overlap = overlap_wh[..., 0] * overlap_wh[..., 1]  # (N, M)
+    wh = np.maximum(bottom_right - top_left, 0)  # (N, M, 2)
+    return np.asarray(wh[..., 0] * wh[..., 1])
+
+
+def pairwise_iou_xyxy(boxes_a: Floats, boxes_b: Floats) -> Floats:
+    """(N, 4), (M, 4) -> (N, M) intersection over union in 0..1; 0 where both boxes have no area."""
+    overlap = pairwise_overlap_xyxy(boxes_a, boxes_b)
     union = area_xyxy(boxes_a)[:, None] + area_xyxy(boxes_b)[None, :] - overlap
     return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))

@@ -59,7 +59,7 @@ class LookonceError(ValueError):
 
     The command line prints the message without a traceback and exits with status 1. Fields for programs, None if not
     known: `setting`, the option's name; `path`, the file, folder or URL; `line` of that file, from 1; `value`, as
-    given; `check`, the data check that failed (data/checks.py).
+    given; `check`, the data check that failed (data/finding_kinds.py).
     """
 
     def __init__(

@@ -138,13 +138,9 @@ class HangWatchdog:
         except RuntimeError as error:
             if noticed < math.inf:  # a survivor that served the store has named the lost rank
                 os._exit(1)
-            self._outlive_the_store(error)
-
-    def _outlive_the_store(self, error: RuntimeError) -> None:
-        """The store ended with the process that served it, rank 0 or torchrun, or its node is lost."""
-        if self._over.wait(SILENT_SECONDS) or 0 in self._done:
-            return
-        self._exit(f"lost rank 0 or torchrun of its node, and now exits ({first_line(error)})")
+            # The store ended with the process that served it, rank 0 or torchrun, or its node is lost.
+            if not self._over.wait(SILENT_SECONDS) and 0 not in self._done:
+                self._exit(f"lost rank 0 or torchrun of its node, and now exits ({first_line(error)})")
 
     def _give_up(self, missing: dict[int, str], cause: str) -> None:
         first, *others = [other for other in range(self.num_ranks) if other not in missing]

@@ -294,23 +294,18 @@ class _WorkerGroup:
             self.gone.append(f"rank {worker.rank}, process {worker.pid}, ended without a report")
 
     def _welcome(self, worker: _Worker) -> _Worker:
-        if worker.rank in self.workers or not self.workers:
-            self._begin_start()
+        if worker.rank in self.workers or not self.workers:  # the first of a start, or of a restart after a failure
+            if self.num_starts:
+                why = [*self.gone, *self.lost, "a node joined or left"][0]
+                get_logger().warning(f"{why}; all ranks start again and resume from the newest checkpoint")
+            self.num_starts += 1
+            for records in (self.workers, self.gone, self.lost):
+                records.clear()
         self.workers[worker.rank] = worker
         worker.send(self.task)
         if self.stop_asked:
             worker.send("stop")
         return worker
-
-    def _begin_start(self) -> None:
-        """Reset the records when the processes start, or restart after a failure."""
-        if self.num_starts:
-            why = [*self.gone, *self.lost, "a node joined or left"][0]
-            get_logger().warning(f"{why}; all ranks start again and resume from the newest checkpoint")
-        self.num_starts += 1
-        self.workers.clear()
-        self.gone.clear()
-        self.lost.clear()
 
     def _receive(self, worker: _Worker, message: Mapping[str, Any]) -> None:
         worker.has_begun |= "begun" in message

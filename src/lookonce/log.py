@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -26,11 +26,23 @@ FILE_FORMAT = "%(asctime)s:%(levelname)s:%(message)s"
 
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 60.0
+# `lookonce check`, but not `where lookonce expects them`; a test compares these with the verbs of cli/verbs.py.
+COMMAND_WORDS = (
+    *("anchors", "bench", "check", "config", "convert", "convert-data", "demo", "diagnose", "doctor", "eval"),
+    *("explain-assignment", "export", "info", "job", "job-file", "monitor", "page", "predict", "pull", "push"),
+    *("report", "serve", "train", "verify"),
+)
+_BEFORE_A_VERB = re.compile(rf"\blookonce (?=(?:VERB|{'|'.join(COMMAND_WORDS)})(?![\w-]))")
 QUIET = "LOOKONCE_QUIET"  # in the environment, so that ranks and other processes of ours are quiet too
 
 
 def get_logger() -> logging.Logger:
     return logging.getLogger("lookonce")
+
+
+def log_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        get_logger().info(line)
 
 
 @contextmanager
@@ -46,15 +58,22 @@ def quiet() -> Iterator[None]:
             os.environ[QUIET] = before
 
 
+def is_on(variable: str) -> bool:
+    """Whether an environment variable is set, and not to 0, false or no."""
+    return os.environ.get(variable, "").lower() not in {"", "0", "false", "no"}
+
+
 def is_quiet() -> bool:
-    return os.environ.get(QUIET, "") not in {"", "0"}
+    return is_on(QUIET)
 
 
 def command_here(text: str) -> str:
-    """The text with `lookonce VERB` as it is typed here: `./run VERB` in a checkout."""
-    return (
-        re.sub(r"\blookonce (?=[a-z][a-z-]+\b)", f"{os.environ[COMMAND]} ", text) if os.environ.get(COMMAND) else text
-    )
+    """The text with `lookonce VERB` as it is typed here: in a checkout `./run VERB`, and `./run lookonce --help`."""
+    command = os.environ.get(COMMAND)
+    if not command:
+        return text
+    text = re.sub(rf"(?<!{re.escape(command)} )\blookonce (?=--[a-z])", f"{command} lookonce ", text)
+    return _BEFORE_A_VERB.sub(f"{command} ", text)
 
 
 @cache
@@ -123,7 +142,7 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
     Blocks may be nested: stderr gets each line once; the file also gets the earlier lines of the outer block.
     """
     logger = get_logger()
-    terminal = next((handler for handler in logger.handlers if isinstance(handler, ConsoleHandler)), None)
+    terminal = next(iter(_console_handlers()), None)
     handlers: list[logging.Handler] = [ConsoleHandler()] if to_console and terminal is None else []
     if file is not None:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
@@ -145,8 +164,11 @@ def logging_to(file: Path | None = None, *, to_console: bool = True) -> Iterator
 
 def has_logged() -> bool:
     """Whether stderr has got a line of the log, or gets none."""
-    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
-    return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in handlers)
+    return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in _console_handlers())
+
+
+def _console_handlers() -> list[ConsoleHandler]:
+    return [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
 
 
 @contextmanager
@@ -169,7 +191,7 @@ def live_table(table: "RenderableType") -> Iterator[bool]:
         return
     from rich.live import Live
 
-    handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
+    handlers = _console_handlers()
     for handler in handlers:
         handler.shows_table = True
     try:

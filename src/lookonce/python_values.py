@@ -96,11 +96,13 @@ def converted(name: str, hint: Any, value: Any) -> Any:
 def _one(name: str, hint: Any, given: Any) -> Any:
     kinds = [kind for kind in _kinds(hint) if kind in WORDS]
     value = given.item() if getattr(given, "ndim", None) == 0 else given  # a number of NumPy or PyTorch
-    if type(value) in kinds or (type(value) is int and float in kinds):
+    if (type(value) in kinds and value != "") or (type(value) is int and float in kinds):
         return value
     if type(value) is int and str in kinds:
         return str(value)
     if isinstance(value, str | os.PathLike):
+        if Path in kinds and value == "":  # of an unset variable; as a path it would be the working folder
+            raise SettingsError(f"{name}: empty; expected {_words(hint)}", setting=name, value=value)
         if Path in kinds and (str not in kinds or isinstance(value, Path)):
             return Path(value)
         if str in kinds:

@@ -1,10 +1,12 @@
-"""Names and texts as they are shown: secrets as ***, and nothing that acts on a terminal, a line or a spreadsheet."""
+"""Names, texts and figures as they are shown: secrets as ***, and nothing that acts on a terminal, line or sheet."""
 
 import csv
 import io
 import json
+import math
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -22,6 +24,7 @@ _PASSWORDS = re.compile(
 _SIGNATURES = re.compile(r"([?&][\w.-]*(?:signature|token|credential|password|secret|key)=)[^&\s'\"]+", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|(^|_)KEY(_ID)?$|APIKEY", re.IGNORECASE)
 _SHORTEST_SECRET = 8  # a shorter value of a variable could be a word of the text
+UNDEFINED = -1.0  # a metric of COCO without objects or detections
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -45,6 +48,11 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def command(*words: object) -> str:
+    """`lookonce VERB ...`, quoted so that a shell takes it as it stands."""
+    return shlex.join(["lookonce", *map(str, words)])
+
+
 def to_json(value: Any, **options: Any) -> str:
     """JSON in UTF-8, readable, with `\\udcff` for a byte of a name that is not UTF-8: `json.loads` gives it back."""
     text = json.dumps(value, ensure_ascii=False, **options)
@@ -55,6 +63,26 @@ def utf8(values: Any) -> Any:
     """JSON values with the text `\\udcff` for a byte of a name that is not UTF-8, for files that others read."""
     text = json.dumps(values, ensure_ascii=False)
     return json.loads(_HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text))
+
+
+def percent(share: float) -> str:
+    """0..1 -> 0 %, <0.1 %, 0.3 %, 12 %, 99.3 %, >99.9 %, 100 %: only none is 0 %, and only all are 100 %."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    if 0.9995 <= share < 1:
+        return ">99.9 %"
+    rounded = round(100 * share, 0 if 0.1 <= share <= 0.9 else 1)
+    return f"{rounded:g} %"
+
+
+def three_digits(value: float) -> str:
+    """A score 0..1 with three digits; a dash if UNDEFINED."""
+    return "-" if value == UNDEFINED else f"{value:.3f}"
+
+
+def file_size(num_bytes: int) -> str:
+    """ "34 kB", "2.2 MB": a small file is not 0.0 MB."""
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{math.ceil(num_bytes / 1e3)} kB"
 
 
 def csv_cell(value: Any) -> Any:

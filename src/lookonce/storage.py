@@ -145,10 +145,14 @@ def atomic_folder(folder: Path, *, previous: Path | None = None) -> Iterator[Pat
             remove_published(_old(folder))
 
 
+def is_free(folder: Path) -> bool:
+    """Whether nothing is there, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def require_replaceable(folder: Path, *, overwrite: bool, is_own: bool) -> None:
     """LookonceError unless `folder` is new or empty, or is_own (an earlier version) and overwrite."""
-    is_empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not is_empty and not (overwrite and is_own):
+    if not is_free(folder) and not (overwrite and is_own):
         next_step = "add --overwrite" if is_own else "name a new folder"
         raise LookonceError.at(folder, f"exists already; {next_step}")
 
@@ -201,9 +205,9 @@ def locked(path: Path, *, patience_seconds: float) -> Iterator[None]:
         yield  # type: ignore[unreachable,unused-ignore]
         return
     make_folder(path.parent)
-    # A link could lead to a file of the user's, which the lock would empty.
     with ExitStack() as stack:
         with os_errors_explained(path.parent):
+            # No link: it could lead to a file of the user's, which the lock would empty.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
             file = stack.enter_context(os.fdopen(descriptor, "a+"))
         _take(file, path, time.monotonic() + patience_seconds)
@@ -276,9 +280,9 @@ def output_folder(output: Path | None, name: str) -> Path:
 
 
 def fresh_path(path: Path) -> Path:
-    """`path`; if it exists and is not an empty folder, with -2, -3 and so on appended to its stem."""
+    """`path`; if it is not free, with -2, -3 and so on appended to its stem."""
     number, fresh = 1, path
-    while fresh.exists() and not (fresh.is_dir() and not any(fresh.iterdir())):
+    while not is_free(fresh):
         number += 1
         fresh = path.with_stem(f"{path.stem}-{number}")
     return fresh

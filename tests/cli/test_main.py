@@ -205,6 +205,21 @@ def test_a_traceback_is_shown_when_asked_for(how: str, add_verb, capsys, monkeyp
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("off", ["", "0", "false", "No"])
+def test_a_variable_that_is_off_switches_nothing_on(off: str, add_verb, capsys, monkeypatch: pytest.MonkeyPatch):
+    def fail() -> None:
+        get_logger().info("epoch 1")
+        raise DataError("bad")
+
+    add_verb(fail)
+    for variable in ("LOOKONCE_TRACEBACK", "LOOKONCE_QUIET"):
+        monkeypatch.setenv(variable, off)
+    assert main(["try"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" not in shown
+    assert "epoch 1" in shown
+
+
 def test_ctrl_c_is_status_130(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
     def interrupted() -> None:
         raise KeyboardInterrupt

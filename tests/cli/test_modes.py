@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import shlex
 import subprocess
 import time
@@ -22,7 +23,8 @@ from lookonce.cli.main import main, modes_of
 from lookonce.cli.options import options_of
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import DataError
-from lookonce.log import command_here, console, get_logger
+from lookonce.log import COMMAND_WORDS, command_here, console, get_logger
+from lookonce.reports.elements import command_block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,5 +221,11 @@ def test_hints_are_commands_that_work_here(
     monkeypatch.setenv("LOOKONCE_COMMAND", "./run")
     main(["try"])
     assert capsys.readouterr().err == "lookonce: run `./run pull coco` once; lookonce's own\n"
+    assert main(["--help"]) == main(["doctor", "--help"]) == 0
+    assert re.findall(r"Usage: (.*?) \[", capsys.readouterr().out) == ["./run VERB", "./run doctor"]
+    assert "./run check &#x27;my data&#x27;" in command_block(["lookonce check 'my data'"])
+    assert command_here("where lookonce expects") == "where lookonce expects"
+    assert {*VERBS} - {"try"} == {*COMMAND_WORDS}
+    assert command_here(command_here("lookonce --help; lookonce check D")) == "./run lookonce --help; ./run check D"
     monkeypatch.delenv("LOOKONCE_COMMAND")
     assert command_here("lookonce train") == "lookonce train"

@@ -39,7 +39,7 @@ train --initial-lr=.1 lr             | train --load-from=w weights            | 
 predict --nms-thr=.5 iou-threshold   | predict --nms-thresh=.5 iou-threshold  | predict --input-size=64 image-size
 eval --iou-thresholds=.5 iou         | eval --predictions=p results           | eval --subset=test split
 info --nc=3 num-classes              | info --width-multiple=.5 width         | bench --duration=2 seconds
-export --include=onnx to             | check --ignore=tiny-box skip           | page --force overwrite
+train --gradient-clip=1 clip-norm    | check --ignore=tiny-box skip           | page --force overwrite
 serve --bind=0.0.0.0 host            | serve --address=0.0.0.0 host           | predict --address=0.0.0.0 address
 """
 # Typed after a verb -> the option that does the same in another way.
@@ -56,6 +56,7 @@ train --val eval_every               | train --no-val eval_every=0            | 
 serve --name=n model_names           | eval --task=test split                 | check --output=o html
 check --report html                  | export --target=onnx to                | export --dtype=fp16 precision
 export --quantize precision=int8     | export --no-nms outputs=decoded        | export --raw outputs=raw
+check --include=boxes only           | export --include=onnx to
 export --dynamic-batch batch=0       | train --learning-rat=1 lr              | train --wieghts=w weights
 """
 # Typed after a verb -> what does the same, although the verb has no option for it.
@@ -117,10 +118,15 @@ def test_two_spellings_of_one_option_are_refused() -> None:
         options("predict").normalised(["--conf=.1", "--threshold=.2"])
 
 
-def test_every_row_names_an_option_of_some_verb() -> None:
+def test_every_row_names_a_verb_or_an_option_of_some_verb() -> None:
     known = {"file", *VERBS, *Settings.model_fields}.union(*(options(verb).names for verb in VERBS))
     for words in (*SAME.values(), *NEAR.values()):
         assert known.issuperset(word.partition("=")[0] for word in words.split()), words
+
+
+@pytest.mark.parametrize(("typed", "verb"), [("val", "eval"), ("detect", "predict"), ("compare", "report")])
+def test_a_verb_of_another_program_leads_to_ours(typed: str, verb: str) -> None:
+    assert suggestion(typed, VERBS).endswith(f" {verb}?")
 
 
 def test_in_a_file_or_from_python_a_synonym_comes_before_a_similar_name() -> None:

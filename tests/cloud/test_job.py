@@ -25,7 +25,7 @@ from untrained import save_untrained
 from lookonce.cli.main import main
 from lookonce.cloud import job as module
 from lookonce.cloud import staging
-from lookonce.cloud.job import JobResult, job, read_flags
+from lookonce.cloud.job import JobResult, job, of_evaluation, read_flags
 from lookonce.data.loader import Loader
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
 from lookonce.errors import SettingsError, WeightsError
@@ -33,6 +33,7 @@ from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_out import NOT_SYNCED
 from lookonce.settings.dialects import DIALECTS
+from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import sha256_file
 from lookonce.training.run_folder import RunFolder
@@ -462,3 +463,12 @@ def test_two_containers_train_together(zipped: Path, tmp_path: Path) -> None:
     assert re.search(r"2 batches of 4.* 2 processes", (run / "log.txt").read_text())
     assert [row["epoch"] for row in RunFolder(run).metrics()] == [0, 1]
     assert not (tmp_path / "1" / "out" / "job" / "checkpoints").exists()
+
+
+def test_options_of_a_file_reach_the_evaluation_as_they_are_typed() -> None:
+    of_file = {"image_size": [320, 416], "max_detections": None, "agnostic": True, "score_threshold": 0.01}
+    passed = of_evaluation(of_file)
+    assert passed == {"image_size": "320, 416", "agnostic": True, "score_threshold": 0.01}
+    assert size_hw(passed["image_size"]) == (320, 416)
+    with raises(SettingsError, setting="batch_size"):
+        of_evaluation({"batch_size": [8]})

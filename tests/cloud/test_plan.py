@@ -161,3 +161,23 @@ def test_a_file_that_is_no_rank_table_is_refused_by_name(tmp_path: Path) -> None
     (tmp_path / "t.json").write_text('{"server": []}')
     with raises(SettingsError, "server_list", path="t.json", setting="RANK_TABLE_FILE"):
         plan({"RANK_TABLE_FILE": str(tmp_path / "t.json")})
+
+
+@pytest.mark.parametrize(
+    ("name", "environment"),
+    [
+        ("RANK_SIZE", {}),
+        ("RANK_ID", {"RANK_SIZE": "4"}),
+        ("DEVICE_ID", {"RANK_SIZE": "4", "RANK_ID": "1"}),
+        ("RANK", {"WORLD_SIZE": "2", "MASTER_ADDR": "a"}),
+        ("WORLD_SIZE", {"RANK": "0", "MASTER_ADDR": "a"}),
+        ("LOCAL_WORLD_SIZE", {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"}),
+        ("GROUP_RANK", {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"}),
+        ("LOCAL_RANK", {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"}),
+        ("MASTER_PORT", {}),
+        ("MA_NUM_GPUS", {}),
+    ],
+)
+def test_a_variable_that_is_no_number_is_named(name: str, environment: dict[str, str]) -> None:
+    with raises(SettingsError, setting=name, value="many"):
+        plan({**environment, name: "many"})

@@ -161,14 +161,17 @@ def test_hue_a_third_round_turns_red_into_green_saturation_and_brightness_scale(
     np.testing.assert_allclose(one_matrix(0.2, 1.4, 0.5) @ [90, 90, 90], [45, 45, 45])  # grey has no hue
 
 
-def test_pasted_colors_are_those_of_the_matrix_clipped_and_padding_stays() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("color", [None, one_matrix(0.05, 1.5, 1.3)], ids=["as it is", "colour"])
+@pytest.mark.parametrize(("width", "height"), [(5, 6), (1, 6), (5, 1)])
+def test_a_pasted_tile_has_the_colors_of_the_matrix_clipped_and_padding_stays(width, height, color, flip) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     canvas = np.full((10, 10, 3), 114, dtype=np.uint8)
-    color = one_matrix(0.05, 1.5, 1.3)
-    paste(canvas, image, (0, 0, 5, 6), (2, 3, 7, 9), flip=True, color=color, preprocessing=LETTERBOX)
-    expected = np.clip(image @ color.T, 0, 255)[:, ::-1]
-    np.testing.assert_allclose(canvas[3:9, 2:7], expected, atol=1)  # cv2 rounds in fixed point
-    canvas[3:9, 2:7] = 114
+    right, bottom = 2 + width, 3 + height
+    paste(canvas, image, (0, 0, width, height), (2, 3, right, bottom), flip=flip, color=color, preprocessing=LETTERBOX)
+    expected = image if color is None else np.clip(image @ color.T, 0, 255)
+    np.testing.assert_allclose(canvas[3:bottom, 2:right], expected[:, ::-1] if flip else expected, atol=1)  # cv2 rounds
+    canvas[3:bottom, 2:right] = 114
     assert (canvas == 114).all()
 
 

@@ -1,3 +1,4 @@
+import itertools
 import time
 from collections.abc import Callable
 
@@ -17,8 +18,8 @@ from lookonce.data.fingerprint import (
     fingerprint,
     near_copy_groups,
 )
-from lookonce.data.images import ImageArray
 from lookonce.data.synthetic import make_scene
+from lookonce.letterbox import ImageArray
 
 
 def encoded_again(picture: ImageArray, quality: int) -> ImageArray:
@@ -136,6 +137,22 @@ def test_frames_of_several_cameras_are_compared_as_one_by_one(seed: int) -> None
     found = list(find_likenesses(prints))
     assert found == one_by_one(prints)
     assert {likeness.copy for likeness in found} == {True, False}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_are_all_that_is_linked_by_pairs_of_one_scene(seed: int) -> None:
+    """Also where the first and the last of a chain are no longer alike."""
+    generator = np.random.default_rng(seed)
+    start, end = background(generator), background(generator)
+    drift = [frame(generator, start + (end - start) * part, 0) for part in np.linspace(0, 1, 25)]
+    prints = [drift[row] for row in generator.permutation(25)] + [frame(generator, background(generator), 0)]
+    groups = list(range(len(prints)))
+    for first, second in itertools.combinations(range(len(prints)), 2):
+        if one_by_one([prints[first], prints[second]]):
+            low, high = sorted((groups[first], groups[second]))
+            groups = [low if group == high else group for group in groups]
+    assert near_copy_groups(prints).tolist() == groups
+    assert len(set(groups[:-1])) < 25
 
 
 @pytest.mark.parametrize(("count", "change"), [(5000, 5), (1000, 60)])

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from raised import raises
 
+from lookonce.data.images import read_image
 from lookonce.data.links import links_that_leave
 from lookonce.data.source import open_data
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError
+from lookonce.prediction.renderer import require_untouched
 from lookonce.prediction.sources import find_images, find_media
 from lookonce.workflows.anchors import anchors
 from lookonce.workflows.check import check
@@ -85,3 +87,20 @@ def test_an_image_elsewhere_may_be_a_link_in_its_folder_only(data: Path) -> None
     inside.symlink_to(first.name)
     outside.symlink_to(data / "train2017" / first.name)
     assert [link for _, link in links_that_leave([second, inside, outside], data)] == [outside]
+
+
+def test_a_link_that_leads_to_itself_is_no_image(data: Path, tmp_path: Path) -> None:
+    looped = sorted((data / "train2017").iterdir())[0]
+    looped.unlink()
+    looped.symlink_to(looped.name)
+    with raises(DataError, path=looped):
+        read_image(open_data(data).split("train").image_paths[0])
+    assert [finding.name for finding in check(data).result.findings if finding.file == str(looped)] == [
+        "unreadable-image"
+    ]
+    (data / "itself").symlink_to("itself")
+    assert len(find_media(data).known) == 2
+    (tmp_path / "list.txt").write_text(f"{looped}\n")
+    with raises(DataError, path=looped):
+        find_images(tmp_path / "list.txt")[0].read()
+    require_untouched(find_media(tmp_path / "list.txt"), tmp_path / "drawn")

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from raised import raises
 
 from lookonce.boxes import area_xyxy
+from lookonce.colors import class_color
 from lookonce.data.augment import Augmentation
-from lookonce.data.batch_sheet import draw_sheet
+from lookonce.data.batch_sheet import CROWD_COLOR, draw_sheet
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image
 from lookonce.data.loader import Batch, ImageCache, Loader, reductions_of
@@ -305,8 +306,12 @@ def test_a_sheet_shows_every_canvas_of_a_batch(make_loader: MakeLoader) -> None:
     assert sheet.shape == (2 * 36, 3 * 36, 3)
     for index in range(5):
         top, left = index // 3 * 36, index % 3 * 36
-        is_same = (sheet[top : top + 32, left : left + 32] == batch.images[index]).all()
-        assert is_same == (index not in batch.image_index)  # drawn over where it has a box
+        drawn = sheet[top : top + 32, left : left + 32]
+        changed = {tuple(color) for color in drawn[(drawn != batch.images[index]).any(axis=-1)].tolist()}
+        own = batch.image_index == index
+        boxes = zip(batch.labels[own].tolist(), batch.crowd[own].tolist(), strict=True)
+        assert changed <= {CROWD_COLOR if crowd else class_color(label) for label, crowd in boxes}
+        assert bool(changed) == own.any()
 
 
 def test_an_image_of_another_size_than_annotated_stops_the_epoch(make_loader: MakeLoader) -> None:

@@ -10,6 +10,7 @@ from lookonce.data.dataset import data_hash
 from lookonce.data.images import image_size_wh, read_image
 from lookonce.data.shards import INDEX, write_archives
 from lookonce.data.source import open_data
+from lookonce.data.stored import MARKER
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.errors import DataError
@@ -92,3 +93,21 @@ def test_an_index_that_is_no_index_is_named(packed: Path, tmp_path: Path) -> Non
     (folder / INDEX).write_text('{"archives": [1]}')
     with raises(DataError, path="shards.json"):
         open_data(folder).split("val")
+
+
+@pytest.mark.parametrize("place", ["[-1, 10]", "[0, -1]", "[1e400, 10]", "[0, 1e30]", "[0]", "3"])
+def test_a_place_that_is_no_range_of_bytes_makes_no_index(tmp_path: Path, place: str) -> None:
+    (tmp_path / INDEX).write_text(f'{{"archives": {{"a.tar": {{"a.jpg": {place}}}}}}}')
+    with raises(DataError, path="shards.json"):
+        read_image(tmp_path / "a.tar" / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"location": "s3://b/k", "names": [1]}', '{"location": "k", "names": []}']
+)
+def test_a_marker_of_stored_images_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / MARKER).write_text(text)
+    with raises(DataError, path=MARKER):
+        open_data(tmp_path)
+    with raises(DataError, path=MARKER):
+        read_image(tmp_path / "a.jpg")

@@ -6,6 +6,8 @@ import pytest
 from raised import raises
 
 from lookonce.data.dataset import data_hash
+from lookonce.data.findings import ignore
+from lookonce.data.formats.csv_boxes import parse_csv
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
 
@@ -114,6 +116,17 @@ def test_a_training_json_leaves_val_and_test_to_its_siblings(tmp_path: Path, sav
         source.split("test")
 
 
+def test_siblings_of_a_training_json_find_images_in_their_own_folder(
+    tmp_path: Path, save_coco: Save, save_image: Save
+) -> None:
+    coco_layout(tmp_path, save_coco, save_image, {"train": "train", "val": "val"})
+    source = open_data(tmp_path / "annotations" / "instances_train.json")
+    assert [path.parent.name for split in ("train", "val") for path in source.split(split).image_paths] == [
+        "train",
+        "val",
+    ]
+
+
 def test_splits_must_have_the_same_classes(tmp_path: Path, save_coco: Save, save_image: Save) -> None:
     coco_layout(tmp_path, save_coco, save_image, {"train": "train", "val": "val"})
     save_coco(tmp_path / "annotations" / "instances_val.json", categories=[(1, "nucleus")])
@@ -151,6 +164,8 @@ def test_our_own_yaml_mixes_formats(tmp_path: Path, save_coco: Save, save_voc: S
     [
         ("train: {images: photos}", "mine.yaml", "train.annotations", ["None"]),
         ("train: {images: nowhere, annotations: a.json}", "mine.yaml", "train.images", ["nowhere"]),
+        ("train: {images: ., annotations: txt, list: 3}", "mine.yaml", "train.list", ["3"]),
+        ("train: {images: ., annotations: txt, 1: a, b: c}", "mine.yaml", "train", ["1"]),
         ("train: {image: photos, annotations: a.json}", "mine.yaml", "train", ["'image'"]),
         ("train: {images: ., annotations: a.json}\nval: photos", "mine.yaml", "train", ["mapping"]),
         ("train: {images: ., annotations: .}", "", None, ["COCO", "VOC", "YOLO"]),
@@ -187,6 +202,11 @@ def test_what_is_no_data_set_is_told(tmp_path: Path, save_coco: Save) -> None:
     (tmp_path / "Annotations").mkdir()
     with raises(DataError, "ImageSets/Main/train.txt", path=tmp_path):
         open_data(tmp_path)
+    (tmp_path / "long.csv").write_text(
+        f"filename,class,xmin,ymin,xmax,ymax\na.jpg,c,1,2,3,4\n{'x' * 140_000},c,1,2,3,4\n"
+    )
+    with raises(DataError, path="long.csv", line=3):
+        parse_csv(tmp_path / "long.csv", ignore)
     (tmp_path / "data.csv").write_text("")
     with raises(DataError, ".csv", path="data.csv"):
         open_data(tmp_path / "data.csv")

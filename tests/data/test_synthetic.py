@@ -90,3 +90,5 @@ def test_it_writes_into_no_folder_that_holds_something(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with raises(DataError, path=tmp_path):
         write_synthetic(tmp_path, train=1, val=0)
+    with raises(DataError, path="mine.txt"):
+        write_synthetic(tmp_path / "mine.txt", train=1, val=0)

@@ -37,6 +37,10 @@ def test_the_best_threshold_is_the_middle_of_the_best_run(matches: Matches) -> N
     assert (curves.best_threshold, curves.best_f1) == (pytest.approx(0.17), pytest.approx(0.8))  # 0.00 .. 0.35
 
 
+def test_no_threshold_under_that_of_the_detections_is_best(matches: Matches) -> None:
+    assert threshold_curves(matches, lowest_score=0.3)["a"].best_threshold == pytest.approx(0.32)  # 0.30 .. 0.35
+
+
 def test_a_class_without_objects_has_no_best_threshold(matches: Matches) -> None:
     curves = threshold_curves(matches)["b"]
     assert (curves.best_threshold, curves.best_f1) == (-1, -1)

@@ -29,7 +29,7 @@ from lookonce.exporters.metadata import VERIFIED_KEY, store_verification
 from lookonce.exporters.plan import ExportPlan
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import INNER_NAMES, RECORD_KEY, raw_names
-from lookonce.runtimes.onnx import with_outputs
+from lookonce.runtimes.onnx import NO_TELEMETRY, with_outputs
 from lookonce.runtimes.registry import RUNTIMES, at_size, load_runtime
 from lookonce.settings.image_size import size_in_words
 from lookonce.settings.record import Preprocessing
@@ -215,6 +215,15 @@ def test_openvino_leaves_this_threads_signal_stack_alone(file_of):
     fresh = load_runtime(pair.path)
     fresh.detect(pair.canvases, score_threshold=0.1, iou_threshold=0.5, max_detections=50)
     assert signal_stack() == before
+
+
+def test_onnx_runtime_stores_no_events_to_send(file_of, tmp_path):
+    """Its own library, 1.32, would create ~/.cache/Microsoft/DeveloperTools."""
+    code = "import sys; from lookonce.runtimes.registry import load_runtime; load_runtime(sys.argv[1])"
+    path = file_of("onnx, detections").path
+    environment = {name: value for name, value in os.environ.items() if name != NO_TELEMETRY}
+    subprocess.run([sys.executable, "-c", code, str(path)], env={**environment, "HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_openvino_sends_nothing_as_its_telemetry_cannot_be_imported(file_of):

@@ -48,7 +48,10 @@ def test_weights_times_their_scales_are_the_folded_network(model):
     assert (ours - theirs).abs().max() < 27 * float(found.scales.max())  # half a level for each of 27 weights, twice
 
 
-def test_there_are_scales_for_every_convolution(model):
+@pytest.mark.parametrize("num_heads", [2, 3])
+def test_there_are_scales_for_every_convolution(num_heads):
+    channels = (*scaled_channels(1 / 8), *[16, 32][: 2 * num_heads - 4])
+    model = YoloV3Tiny(2, channels=channels, num_anchors=(3,) * num_heads).eval()
     names = {step.module for step in steps_of(model.channels, 2, (32, 32)) if step.kind == "conv"}
     assert set(weight_scales(model)) == names
     ranges = activation_ranges(model, [torch.rand(1, 3, 32, 32)])

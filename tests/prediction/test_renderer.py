@@ -60,6 +60,12 @@ def test_crops_lie_in_a_folder_of_their_class_and_a_png_keeps_its_pixels(tmp_pat
     np.testing.assert_array_equal(cv2.imdecode(content, cv2.IMREAD_COLOR_RGB), IMAGE[:10, :10])
 
 
+def test_crops_of_images_that_differ_in_their_suffix_do_not_replace_each_other(tmp_path):
+    places = ("a.jpg", "a.gif", "a.tif", "a.png")
+    written = draw_all(tmp_path, [prediction(place, found((0, 0, 9, 9))) for place in places], images=False, crops=True)
+    assert written == [f"crops/cat/{name}" for name in ("a-1.jpg", "a-1.png", "a.gif-1.jpg", "a.tif-1.jpg")]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("cat", "cat"), ("../a/b", "a_b"), ("a b", "a_b"), ("..", "class 0"), ("猫", "猫")]
 )

@@ -109,7 +109,8 @@ def test_a_bad_image_is_named_when_it_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "told"), [("nowhere.jpg", "no such"), ("*.jpg", "pattern"), ("empty", ".png"), ("empty.txt", "empty;")]
+    ("source", "told"),
+    [("nowhere.jpg", "no such"), ("*.jpg", "pattern"), ("empty", ".png"), ("empty.txt", "empty;"), ("a" * 300, "long")],
 )
 def test_a_source_without_images_is_an_error(tmp_path, monkeypatch, source, told):
     monkeypatch.chdir(tmp_path)
@@ -117,3 +118,9 @@ def test_a_source_without_images_is_an_error(tmp_path, monkeypatch, source, told
     (tmp_path / "empty.txt").write_text("\n")
     with raises(DataError, told, path=source):
         find_images(source)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_source_is_not_the_working_folder(text):
+    with raises(DataError, "source"):
+        find_media(text)

@@ -9,6 +9,7 @@ import pytest
 from raised import raises
 
 from lookonce.errors import DataError
+from lookonce.remote.archives import unzip
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 from lookonce.remote.stage_in import stage_in, unpack_once
 from lookonce.storage import StorageError, work_lock
@@ -100,3 +101,33 @@ def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     before = (folder / "a.txt").stat().st_mtime_ns
     assert unpack_once(archive, tmp_path / "data") == folder
     assert (folder / "a.txt").stat().st_mtime_ns == before
+
+
+def test_a_kill_after_an_archive_was_unpacked_leaves_a_folder_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("a.txt", "A")
+
+    def unzip_and_die(*arguments: Any) -> None:
+        unzip(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lookonce.remote.stage_in.unzip", unzip_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            unpack_once(archive, tmp_path / "data")
+    assert (unpack_once(archive, tmp_path / "data") / "a.txt").read_text() == "A"
+
+
+def test_an_archive_that_changed_does_not_pass_for_what_was_unpacked(tmp_path: Path) -> None:
+    archive = tmp_path / "data.zip"
+    for text in ("A", "longer"):
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.writestr("a.txt", text)
+        if text == "A":
+            unpack_once(archive, tmp_path / "data")
+    for _ in range(2):
+        with raises(DataError, path=tmp_path / "data"):
+            unpack_once(archive, tmp_path / "data")

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from raised import raises
 
-from lookonce.remote.objects import Location, ObjectStore, RemoteError
+from lookonce.remote.objects import Location, ObjectStore, RemoteError, UnreadableObject
 from lookonce.remote.stage_in import stage_in
 from lookonce.remote.stage_out import StageOut, fetch_run
 from lookonce.remote.store import MoxingStore, open_store
@@ -90,6 +90,15 @@ def test_data_come_through_moxing_once_and_ranges_are_read(
     assert store.read(place / "sub/a.txt", 3, 4) == b"3456"
     monkeypatch.setattr(store, "download", lambda *_: pytest.fail("it is here already"))
     stage_in(place, tmp_path / "data", store)
+
+
+def test_an_object_that_is_too_large_is_an_error_and_is_not_cut(moxing: Path) -> None:
+    (moxing / "a").parent.mkdir(parents=True)
+    (moxing / "a").write_text("0123456789")
+    place = Location.parse("obs://bucket/a")
+    assert open_store().get(place, 10) == b"0123456789"
+    with raises(UnreadableObject, path="s3://bucket/a"):
+        open_store().get(place, 9)
 
 
 def test_what_moxing_raises_is_told_with_the_address(moxing: Path) -> None:

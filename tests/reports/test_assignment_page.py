@@ -1,10 +1,20 @@
 """The sheet of assignments: what it counts and where it puts its marks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lookonce.data.loader import Batch
-from lookonce.reports.assignment_page import COLORS, UNANSWERED, Head, anchor_counts, draw_assignment, unanswered
+from lookonce.reports.assignment_page import (
+    COLORS,
+    UNANSWERED,
+    Head,
+    anchor_counts,
+    draw_assignment,
+    draw_legend,
+    unanswered,
+)
 
 
 @pytest.fixture
@@ -30,8 +40,8 @@ def heads() -> list[Head]:
     small[0, 3, 3, 0] = small[0, 4, 4, 0] = small[1, 14, 14, 0] = 0
     sizes = np.array([[60, 60], [100, 90]], np.float32)
     return [
-        Head(stride=32, anchors_wh=sizes, first_anchor=1, assigned=large),
-        Head(stride=16, anchors_wh=sizes[:1] / 4, first_anchor=0, assigned=small),
+        Head(stride=32, anchors_wh=sizes, mask=(1, 2), assigned=large),
+        Head(stride=16, anchors_wh=sizes[:1] / 4, mask=(0,), assigned=small),
     ]
 
 
@@ -39,6 +49,17 @@ def test_each_anchor_is_counted_with_its_boxes_and_predictions(heads: list[Head]
     counts = anchor_counts(heads)
     assert [(count.stride, count.boxes, count.predictions) for count in counts] == [(16, 2, 3), (32, 0, 0), (32, 1, 1)]
     assert counts[2].anchor_wh == (100, 90)
+
+
+def test_an_anchor_of_two_heads_is_counted_for_each_and_has_one_colour(batch: Batch, heads: list[Head]) -> None:
+    """As in the released COCO weights, whose heads share the fourth of six anchors."""
+    heads = [replace(heads[0], mask=(3, 4)), replace(heads[1], mask=(3,))]
+    counts = anchor_counts(heads)
+    assert [(count.anchor, count.stride) for count in counts] == [(3, 16), (3, 32), (4, 32)]
+    legend = draw_legend(counts, 1, 0)
+    assert [(legend == COLORS[anchor]).all(axis=2).any() for anchor in (2, 3, 4)] == [False, True, True]
+    image = draw_assignment(batch, heads)[8 : 8 + 512, 8 : 8 + 512]
+    assert tuple(image[56, 56]) == COLORS[3]
 
 
 def test_a_box_that_nobody_answers_for_is_found_and_a_crowd_is_none(batch: Batch, heads: list[Head]) -> None:

@@ -211,6 +211,8 @@ def test_only_settings_that_differ_are_compared(runs: list[Compared]) -> None:
     html = comparison.settings(runs)
     assert "<td>lr</td>" in html
     assert "momentum" not in html
+    named = replace(runs[0], content=replace(runs[0].content, run=replace(runs[0].content.run, settings={"run": "a"})))
+    assert "<td>run</td>" not in comparison.settings([named, runs[1]])
     assert re.fullmatch(r"<p>[^<]*same settings[^<]*</p>", comparison.settings(runs[:1] * 2))
 
 
@@ -229,3 +231,10 @@ def test_runs_without_scores_can_be_compared_too() -> None:
     runs = [Compared(name=name, content=bare) for name in ("a", "b")]
     assert re.fullmatch(r"<p>[^<]*scored[^<]*</p>", comparison.scores(runs))
     assert comparison.curves(runs) == comparison.classes(runs) == comparison.error_costs(runs) == ""
+
+
+def test_the_calibration_error_is_also_given_without_the_bin_of_nearly_all_detections() -> None:
+    counts, scores, precision = [990, 10, *[0] * 8], [0.01, 0.15, *[-1.0] * 8], [0.02, 0.75, *[-1.0] * 8]
+    known = {"counts": counts, "mean_scores": scores, "precision": precision, "error": 0.0159}
+    note = error_analysis_page.calibration_note(known)
+    assert re.findall(r"0\.\d{3}|[\d.]+ %", note) == ["0.016", "99 %", "0.600"]

@@ -2,9 +2,12 @@ import base64
 
 import cv2
 import numpy as np
+import pytest
 
 from lookonce.detections import Detections
+from lookonce.prediction.draw import font_for
 from lookonce.reports.images import ComparedImage, compared_figure, data_uri, ink_on, match
+from lookonce.reports.sheets import headed
 
 
 def boxes(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -67,3 +70,9 @@ def test_large_images_are_embedded_smaller() -> None:
 def test_ink_is_dark_on_yellow_and_light_on_blue() -> None:
     assert ink_on("#ffd700") == "#101010"
     assert ink_on("#0000aa") == "#ffffff"
+
+
+@pytest.mark.skipif(font_for("ü", 14) is None, reason="no font of this machine has the letter")
+def test_a_heading_has_the_letters_of_the_files_name() -> None:
+    image = np.zeros((4, 200, 3), np.uint8)
+    assert (headed(image, "grün.jpg", "", 200) != headed(image, "gr\ufffen.jpg", "", 200)).any()

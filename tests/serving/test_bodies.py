@@ -51,7 +51,7 @@ def origin() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     weights = save_colours(tmp_path_factory.mktemp("weights") / "colours.onnx")
-    with served(weights, allow_urls="127.0.0.1, images.example", max_body=0.2) as running:
+    with served(weights, allow_urls="127.0.0.1, Images.Example", max_body=0.2) as running:
         yield running
 
 
@@ -74,6 +74,7 @@ def test_what_is_no_image_is_refused(path: str, status: int, named: str, server:
     ("url", "status"),
     [
         ("http://localhost:1/a.png", 403),
+        ("http://images.example:x/a.png", 422),
         ("http://127.0.0.1@other.example/", 403),
         ("http://127.0.0.1.other.example/", 403),
         ("http://127.0.0.1:1/a.png", 422),

@@ -110,7 +110,7 @@ def test_text_becomes_a_value(name: str, text: str, value: object):
     ("flags", "setting", "told"),
     [
         ({"learning_rat": 1}, "learning_rat", " lr?"),
-        ({"epochz": 1}, "epochz", " epochs?"),
+        ({"epocs": 1}, "epocs", " epochs?"),
         ({"per_batchsize": 1}, "per_batchsize", " per_batch_size?"),
         ({"pretrained": "coco"}, "pretrained", " weights?"),
         ({"testing_shape": 416}, "testing_shape", " image_size?"),

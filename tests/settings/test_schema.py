@@ -39,10 +39,26 @@ def test_settings_cannot_change_once_made():
 
 @pytest.mark.parametrize(
     ("typed", "seconds"),
-    [("30m", 1800), ("1h30m", 5400), ("1.5h", 5400), ("2 h", 7200), ("90s", 90), ("1D", 86400), ("", 0)],
+    [
+        ("30m", 1800),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("2 h", 7200),
+        ("90s", 90),
+        ("1D", 86400),
+        ("", 0),
+        (".5m ", 30),
+        (" ", 0),
+    ],
 )
 def test_times_have_a_unit(typed: str, seconds: float):
     assert seconds_of(Settings(time=typed).time) == seconds
+
+
+@pytest.mark.parametrize("typed", ["30", "1h30", "1.2.3h", ".h", "h", "-1h"])
+def test_a_time_that_is_none_is_refused_with_an_example(typed: str):
+    with pytest.raises(ValidationError, match="30m"):
+        Settings(time=typed)
 
 
 def test_an_unknown_name_is_refused():
@@ -62,6 +78,7 @@ def test_an_unknown_name_is_refused():
         {"width": 0},
         {"device": "gpu"},
         {"name": "../elsewhere"},
+        {"name": "a\0b"},
         {"lr": float("nan")},
         {"clip_norm": float("inf")},
         {"multi_scale": [320, 333]},

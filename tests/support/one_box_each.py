@@ -1,5 +1,6 @@
 """Data sets and settings for tests of what a run chooses by itself."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ def dataset(sizes_wh: list[tuple[float, float]], *, image_wh: tuple[int, int] = 
     count = len(sizes_wh)
     return Dataset(
         split="train",
-        image_paths=[],
+        image_paths=[Path(f"{row}.png") for row in range(count)],
         image_ids=np.arange(count),
         image_sizes_wh=np.array([image_wh] * count, np.int32),
         box_offsets=np.arange(count + 1),

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from raised import raises
 
 from lookonce.errors import WeightsError
@@ -33,6 +34,13 @@ def test_the_newest_run_is_the_one_saved_last_not_the_one_begun_last(tmp_path: P
     create_run_folder(tmp_path, "empty")
     assert newest_run(tmp_path) == first
     assert newest_run(tmp_path, "b").path.name == "b-1"
+
+
+@pytest.mark.parametrize("name", ["a", "a[1]*"])
+def test_the_newest_run_of_a_name_is_none_of_a_longer_name(tmp_path: Path, record: ModelRecord, name: str) -> None:
+    run = begun(tmp_path, name, record, age=10)
+    begun(tmp_path, f"{name}-b", record, age=0)
+    assert newest_run(tmp_path, name) == run
 
 
 def test_nothing_to_resume_says_what_was_looked_for(tmp_path: Path) -> None:
@@ -68,6 +76,13 @@ def test_metrics_of_later_columns_leave_earlier_rows_empty(tmp_path: Path) -> No
     run.write_metrics(rows)
     assert run.metrics() == rows
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,loss,AP", "0,0.1,", f"1,{1 / 3},0.5"]
+
+
+def test_a_metric_without_objects_is_an_empty_cell_of_the_csv_and_stays_in_the_json_lines(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_metrics([{"epoch": 0, "APs": -1.0}])
+    assert run.metrics() == [{"epoch": 0, "APs": -1.0}]
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,APs", "0,"]
 
 
 def test_a_run_with_a_name_of_its_own_is_made_once(tmp_path: Path) -> None:

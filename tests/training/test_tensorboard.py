@@ -7,7 +7,10 @@ from raised import raises
 from lookonce.errors import MissingExtra
 from lookonce.training.tensorboard import tensorboard_writer
 
-ROWS = [{"epoch": 0, "step": 3, "loss": 2.0, "lr": 0.1}, {"epoch": 1, "step": 6, "loss": 1.0, "lr": 0.2, "AP": 0.5}]
+ROWS = [
+    {"epoch": 0, "step": 3, "loss": 2.0, "lr": 0.1, "memory_mb": 9.0},
+    {"epoch": 1, "step": 6, "loss": 1.0, "lr": 0.2, "AP": 0.5},
+]
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -26,6 +29,7 @@ def test_rows_become_scalars_and_those_done_again_are_replaced(tmp_path: Path) -
     assert found["loss/loss"] == [(3, 2.0), (6, 1.5)]
     assert found["validation/AP"] == [(6, 0.5)]
     assert found["optimisation/lr"][0] == (3, pytest.approx(0.1))
+    assert found["speed/memory_mb"] == [(3, 9.0)]
 
 
 def test_without_tensorboard_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,10 +236,18 @@ def test_the_index_is_the_one_that_uv_or_pip_use(tmp_path: Path, monkeypatch: py
     (tmp_path / "pip" / "pip.conf").write_text("[global]\nindex-url = https://pip/%2F\n")
     assert index_url() == "https://pip/%2F"
     (tmp_path / "uv").mkdir()
+    for malformed in ("[[index]", "pip = 3", "index = 3"):
+        (tmp_path / "uv" / "uv.toml").write_text(malformed)
+        with raises(WeightsError, path="uv.toml"):
+            index_url()
     (tmp_path / "uv" / "uv.toml").write_text(
         '[[index]]\nurl = "https://more"\n[[index]]\nurl = "https://uv"\ndefault = true'
     )
     assert index_url() == "https://uv"
+    (tmp_path / "uv" / "uv.toml").unlink()
+    (tmp_path / "pip" / "pip.conf").write_text("index-url = https://pip")  # in no section
+    with raises(WeightsError, path="pip.conf"):
+        index_url()
     monkeypatch.setenv("PIP_INDEX_URL", "https://of-pip")
     assert index_url() == "https://of-pip"
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://of-uv")
@@ -253,3 +261,13 @@ def test_the_name_and_password_of_an_index_go_to_its_own_host_alone():
         assert with_credentials(other, index) == other
     assert with_credentials("https://host/a.whl", "https://host/simple/") == "https://host/a.whl"
     assert without_credentials(index) == "https://host/simple/"
+
+
+def test_a_member_that_is_a_folder_is_an_error_that_names_it(tmp_path: Path):
+    archive = tmp_path / "weights.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        folder = tarfile.TarInfo("weights")
+        folder.type = tarfile.DIRTYPE
+        packed.addfile(folder)
+    with raises(WeightsError, value="weights"):
+        module.extract(archive, "weights", tmp_path / "x.bin", 100)

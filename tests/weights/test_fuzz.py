@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import torch
 from mutations import mutated
+from raised import raises
 
-from lookonce.errors import LookonceError
+from lookonce.errors import LookonceError, WeightsError
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.darknet import to_darknet
@@ -73,6 +74,28 @@ def test_a_cfg_with_enormous_numbers_allocates_nothing(files: dict[str, bytes]) 
     for number in ("65537", "999999999", "9" * 400):
         with pytest.raises(LookonceError, match="filters="):
             read_cfg(text.replace("filters=4", f"filters={number}"), "x.cfg")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("anchors=10,14", "anchors=0.0001,14"),
+        ("num=6", "num=6\nscale_x_y=0"),
+        ("num=6", "num=6\nscale_x_y=11"),
+        ("anchors=10,14", "anchors=" + "10,14," * 1000 + "10,14"),
+    ],
+)
+def test_a_cfg_of_a_network_that_no_checkpoint_holds_is_an_error(
+    files: dict[str, bytes], tmp_path: Path, old: str, new: str
+) -> None:
+    """`convert` wrote a checkpoint of it, which could not be read."""
+    cfg, weights = tmp_path / "x.cfg", tmp_path / "x.weights"
+    weights.write_bytes(files[".weights"])
+    text = files[".cfg"].decode().replace(" ", "")
+    cfg.write_text(text.replace(old, new))
+    assert cfg.read_text() != text
+    with raises(WeightsError, path="x.cfg"):
+        read_foreign([cfg, weights], ReadOptions())
 
 
 PICKLES = """

@@ -1,6 +1,8 @@
 """Files are made by look-alikes of Ultralytics' classes: names and attributes are theirs, the code is ours."""
 
+import dataclasses
 import datetime as dt
+import json
 import os
 import pickle
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +24,7 @@ from lookonce.settings.record import DEFAULT_ANCHORS
 from lookonce.weights import pickled
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.foreign import ReadOptions
-from lookonce.weights.load import load_state
+from lookonce.weights.load import load_state, read_foreign
 from lookonce.weights.ultralytics import read_ultralytics
 
 CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)
@@ -163,6 +166,52 @@ def test_another_network_names_the_first_layer_that_differs(tmp_path: Path) -> N
     network = make_network(nn.LeakyReLU(0.2))
     with raises(WeightsError, "LeakyReLU(0.2)", "LeakyReLU(0.1)", path="c.pt"):
         read_ultralytics(save(tmp_path / "c.pt", network), ReadOptions())
+
+
+def edit_attribute(read: pickled.Pickled, module: str, name: str, value: Any) -> None:
+    attributes = {**read.modules[module].attributes, name: value}
+    read.modules[module] = dataclasses.replace(read.modules[module], attributes=attributes)
+
+
+EDITS: dict[str, Callable[[pickled.Pickled], None]] = {
+    "a list as epsilon": lambda read: edit_attribute(read, "model.0.bn", "eps", [1e-3]),
+    "no epsilon": lambda read: edit_attribute(read, "model.0.bn", "eps", None),
+    "no anchors": lambda read: read.arrays.update({"model.20.anchors": np.zeros((2, 0, 2), np.float32)}),
+    "anchors that are no numbers": lambda read: read.arrays["model.20.anchors"].fill(np.nan),
+    "anchors of no size": lambda read: read.arrays["model.20.anchors"].fill(0),
+}
+
+
+@pytest.fixture
+def unpickled(tmp_path: Path, modules: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, pickled.Pickled]:
+    """A file, and what is read of it, in this process."""
+    path = save(tmp_path / "x.pt", make_network())
+    read = pickled.read_in_this_process(path)
+    read.arrays.update({name: array.copy() for name, array in read.arrays.items()})
+    for name, module in read.modules.items():  # as the other process hands them over
+        read.modules[name] = dataclasses.replace(module, attributes=json.loads(json.dumps(module.attributes)))
+    monkeypatch.setattr("lookonce.weights.ultralytics.read_pickled", lambda _: read)
+    return path, read
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_values_that_no_network_has_are_an_error_that_names_the_file(
+    unpickled: tuple[Path, pickled.Pickled], edit: Callable[[pickled.Pickled], None]
+) -> None:
+    path, read = unpickled
+    edit(read)
+    with raises(WeightsError, path="x.pt"):
+        read_foreign([path], ReadOptions(image_size=64))
+
+
+def test_names_that_are_no_list_of_the_classes_are_not_taken(unpickled: tuple[Path, pickled.Pickled]) -> None:
+    path, read = unpickled
+    read.arrays["model.0.bn.num_batches_tracked"] = np.zeros(0, np.int64)
+    for names in (3, None, "ab", [1, 2], [["a"], ["b"]], ["cat"]):
+        edit_attribute(read, "", "names", names)
+        found = read_foreign([path], ReadOptions(image_size=64))
+        assert not found.record.names_known
+        assert found.state["backbone.conv0.norm.num_batches_tracked"] == 0
 
 
 @pytest.mark.usefixtures("modules")

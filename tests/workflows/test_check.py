@@ -1,11 +1,13 @@
 import json
 import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from planted_faults import FAULTS, plant_faults
 from raised import raises
 
@@ -30,6 +32,20 @@ def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path:
     assert lines[-3].startswith("364 ")
     assert "--fix CORRECTED" in lines[-2]  # both boxes without area are left out
     assert lines[-1] == "0 errors, 2 warnings, 0 notes"
+
+
+def test_the_command_that_corrects_a_json_names_its_images_and_can_be_pasted(tmp_path: Path) -> None:
+    annotations, images = tmp_path / "my labels.json", tmp_path / "my images"
+    images.mkdir()
+    Image.new("RGB", (40, 30)).save(images / "a.png")
+    image = {"id": 1, "file_name": "a.png", "width": 40, "height": 30}
+    boxes = [{"id": row, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9 * row, 9]} for row in (0, 1)]
+    content = {"images": [image], "annotations": boxes, "categories": [{"id": 1, "name": "cup"}]}
+    annotations.write_text(json.dumps(content))
+    checked = check(annotations, images=images, decode=False, advice=False)
+    (line,) = [line for line in as_text(checked) if "--fix" in line]
+    words = shlex.split(line.split("`")[1])
+    assert words == ["lookonce", "check", str(annotations), "--images", str(images), "--fix", "CORRECTED"]
 
 
 def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:

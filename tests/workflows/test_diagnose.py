@@ -209,7 +209,7 @@ def test_wrong_anchors_are_named(tmp_path: Path) -> None:
     anchors = [[300, 310], [320, 330], [340, 350], [360, 370], [380, 390], [400, 410]]
     name, evidence, diagnosis = named(write_squares(tmp_path / "data"), anchors=anchors, epochs=4)
     assert "anchors" in name
-    assert re.match(r"0\.0 % .*300x310", evidence)
+    assert re.match(r"0 % .*300x310", evidence)
     assert diagnosis.cause is not None
     assert "anchors=auto" in diagnosis.cause.advice
 

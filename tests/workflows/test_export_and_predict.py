@@ -85,7 +85,8 @@ def test_the_exported_file_lies_in_the_run_under_its_name(exported, run_folder):
     assert not list(run_folder.glob(".*"))
 
 
-def test_a_file_is_not_replaced_unasked(exported, run_folder):
+def test_a_file_is_not_replaced_unasked(exported, run_folder, monkeypatch):
+    monkeypatch.delattr("lookonce.workflows.export._open")  # refused before the weights are loaded
     with raises(WeightsError, "--overwrite", path=exported):
         export(run_folder)
 

@@ -49,7 +49,13 @@ def test_weights_show_their_record(tmp_path: Path) -> None:
     found = info(tmp_path / "best")
     assert found.layers[-1].output == (21, 4, 6)
     printed = "\n".join(as_text(found))
-    for text in ("classes     2: cat, [dog]", "96x64", "AP 0.250", "shown from  cat 0.4", "stride 16: 10x14"):
+    for text in (
+        "classes     2: cat, [dog]",
+        "64x96 (height x width)",
+        "AP 0.250",
+        "shown from  cat 0.4",
+        "stride 16: 10x14",
+    ):
         assert text in printed
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ from raised import raises
 
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError
+from lookonce.reports.content import Run
 from lookonce.workflows.evaluate import evaluate
-from lookonce.workflows.report import as_text, report, run_names
+from lookonce.workflows.report import as_text, commands, report, run_names
 from lookonce.workflows.train import train
 
 
@@ -95,6 +97,13 @@ def test_wrong_input_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
         report(*runs, weights=runs[0])
     with raises(SettingsError, "same run"):
         report(runs[0], runs[0])
+
+
+def test_the_commands_name_the_images_of_the_data_and_can_be_pasted() -> None:
+    settings = {"data": "my labels.json", "images": "my images"}
+    run = Run(folder=Path("runs/a b"), settings=settings, rows=(), record=None)
+    given = ["--weights", "runs/a b", "--data", "my labels.json", "--images", "my images"]
+    assert shlex.split(commands(run)[1]) == ["lookonce", "eval", *given]
 
 
 def test_runs_are_called_by_as_much_of_their_path_as_tells_them_apart() -> None:

@@ -123,9 +123,10 @@ def test_a_file_of_other_weights_is_found(run, data, tmp_path, capsys):
 
 
 def test_a_file_of_another_size_is_held_against_the_checkpoint_at_that_size(run, data, tmp_path):
-    (smaller,) = export(run, to="torchscript", image_size=32, output=tmp_path).files  # ONNX takes seconds more
+    (smaller,) = export(run, to="torchscript", image_size="32x64", output=tmp_path).files  # ONNX takes seconds more
     done = verified([run, smaller.path], data, tmp_path)
-    assert [row.image_size for row in done.rows] == [(64, 64), (32, 32), (32, 32)]
+    assert [row.image_size for row in done.rows] == [(64, 64), (32, 64), (32, 64)]
+    assert done.rows[2].box is not None
     assert [row.runtime for row in done.rows] == ["pytorch", "pytorch", "torchscript"]
     assert done.exit_code == 0
     with raises(SettingsError, "64", "32", path=run / "run-1.onnx"):

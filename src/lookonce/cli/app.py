@@ -17,7 +17,7 @@ def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
     loaded = late(verb) if verb.from_settings else verb.load()
     function = command_of(loaded, verb.renames, traits=verb.traits, tolerant=verb.tolerant)
     app = App(
-        name=f"lookonce {name}",
+        name=command_here(f"lookonce {name}"),
         help=None if function.__doc__ else verb.summary,
         help_epilogue=examples_of(verb),
         version_flags=(),

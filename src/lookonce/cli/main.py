@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import lookonce
 from lookonce.cli.as_json import as_json
-from lookonce.cli.overview import overview
+from lookonce.cli.overview import WIDEST, overview
 from lookonce.cli.verbs import VERBS, Verb
+from lookonce.cores import let_waiting_threads_sleep
 from lookonce.errors import (
     NO_CANN,
     NO_TORCH_NPU,
@@ -28,7 +29,7 @@ from lookonce.errors import (
 )
 from lookonce.exit_codes import ExitCode
 from lookonce.layout import PLAIN, Layout
-from lookonce.log import command_here, get_logger, has_logged, logging_to, quiet
+from lookonce.log import command_here, get_logger, has_logged, is_on, logging_to, quiet
 from lookonce.settings.names import suggestion
 from lookonce.shown import shown_lines, without_secrets
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does 
     from cyclopts import CycloptsError
     from rich.console import Console
 
-HELP_WIDTH = 80
 # Missing module -> the extra that installs it.
 EXTRAS = {"torch": "train", "onnx": "train", "huggingface_hub": "hub"}
 MODES = ("--quiet", "--json", "--traceback")
@@ -54,8 +54,9 @@ def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) ->
     tokens = list(sys.argv[1:] if tokens is None else tokens)
     for stream in (sys.stdout, sys.stderr):
         escape_what_it_cannot_show(stream)
+    let_waiting_threads_sleep()
     tokens, modes = modes_of(tokens)
-    show_traceback = os.environ.get("LOOKONCE_TRACEBACK", "") not in {"", "0"} or "traceback" in modes
+    show_traceback = is_on("LOOKONCE_TRACEBACK") or "traceback" in modes
     try:
         with quiet() if "quiet" in modes else nullcontext(), logging_to():
             return run(tokens, json="json" in modes)
@@ -115,7 +116,7 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
         return 0
     name, *rest = tokens
     if name not in VERBS:
-        problem = f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; lookonce --help lists all verbs'}"
+        problem = f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; `lookonce --help` lists all verbs'}"
         raise SettingsError(problem, value=name)
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
@@ -259,11 +260,10 @@ def _typed(token: str) -> str:
 
 
 def _console() -> "Console":
-    """Help uses 80 columns also on wider terminals: long lines are hard to read."""
     from rich.console import Console
 
     console = Console()
-    console.width = min(console.width, HELP_WIDTH)
+    console.width = min(console.width, WIDEST)
     return console
 
 

@@ -4,6 +4,7 @@ import shutil
 import textwrap
 
 from lookonce.cli.verbs import VERBS
+from lookonce.log import command_here
 
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
 OPTIONS = {"--help, -h": "Show this page.", "--version": "Show the version."}
@@ -38,8 +39,8 @@ def overview() -> str:
 
     return "\n".join(
         [
-            "Usage: lookonce VERB [OPTIONS]",
+            command_here("Usage: lookonce VERB [OPTIONS]"),
             *("", INTRODUCTION, "", "Verbs:", *rows(verbs), "", "Options:", *rows(OPTIONS), ""),
-            *(textwrap.fill(paragraph, width) for paragraph in EPILOGUE),
+            *(textwrap.fill(command_here(paragraph), width) for paragraph in EPILOGUE),
         ]
     )

@@ -38,8 +38,8 @@ SET_BY_JOB = {
     "is_distributed": "the platform's environment variables set the number of devices; devices=N overrides them",
 }
 # Options that task=eval passes to lookonce eval -> their type.
-OF_EVALUATION: dict[str, Callable[[str], Any]] = {
-    "image_size": str,
+OF_EVALUATION: dict[str, Callable[[Any], Any]] = {
+    "image_size": lambda size: str(size).strip("[]()"),  # a list, in a file
     "iou_threshold": float,
     "score_threshold": float,
     "max_detections": int,
@@ -290,6 +290,7 @@ def as_text(result: JobResult, layout: Layout = PLAIN) -> Iterator[str]:
 
 def of_evaluation(given: Mapping[str, Any], *, warn: bool = False) -> dict[str, Any]:
     """The options that lookonce eval has too, by its names and with its types; warn: logs the others."""
+    given = {name: value for name, value in given.items() if value is not None}
     ours = {name: value for name, value in given.items() if name in OF_EVALUATION}
     rest = {name: value for name, value in given.items() if name not in ours}
     others = {name for name in rest if name not in BY_OLD_NAME or not BY_OLD_NAME[name].means_in("eval", OF_EVALUATION)}
@@ -300,6 +301,6 @@ def of_evaluation(given: Mapping[str, Any], *, warn: bool = False) -> dict[str, 
     for name, value in {**meant.settings, **ours}.items():
         try:
             passed[name] = OF_EVALUATION[name](value)
-        except ValueError:
+        except (ValueError, TypeError):
             raise SettingsError.of(name, value, "expected a number") from None
     return passed

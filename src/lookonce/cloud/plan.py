@@ -93,20 +93,17 @@ class JobPlan:
 
 def make_plan(environment: Mapping[str, str], own_addresses: Callable[[], Sequence[str]] | None = None) -> JobPlan:
     """The plan that the environment describes. SettingsError names contradictory variables."""
-    port = _number(environment, ("MASTER_PORT",), PORT)
-    return replace(_plan(environment, own_addresses or addresses_of_this_host), port=port)
-
-
-def _plan(environment: Mapping[str, str], addresses: Callable[[], Sequence[str]]) -> JobPlan:
     if "TORCHELASTIC_RUN_ID" in environment or {"WORLD_SIZE", "RANK", "MASTER_ADDR"} <= environment.keys():
-        return _torchrun(environment)
-    if environment.get("RANK_TABLE_FILE"):
-        return _rank_table(Path(environment["RANK_TABLE_FILE"]), environment, addresses)
-    if int(environment.get("RANK_SIZE") or 1) > 1:
-        return _one_process_a_card(environment)
-    if _first(environment, HOSTS) or _number(environment, NUM_HOSTS, 1) > 1:
-        return _hosts(environment)
-    return JobPlan(source=NO_PLATFORM, devices=_number(environment, NUM_CARDS, 0))
+        plan = _torchrun(environment)
+    elif path := environment.get("RANK_TABLE_FILE"):
+        plan = _rank_table(Path(path), environment, own_addresses or addresses_of_this_host)
+    elif _number(environment, ("RANK_SIZE",), 1) > 1:
+        plan = _one_process_a_card(environment)
+    elif _first(environment, HOSTS) or _number(environment, NUM_HOSTS, 1) > 1:
+        plan = _hosts(environment)
+    else:
+        plan = JobPlan(source=NO_PLATFORM, devices=_number(environment, NUM_CARDS, 0))
+    return replace(plan, port=_number(environment, ("MASTER_PORT",), PORT))
 
 
 def addresses_of_this_host() -> list[str]:
@@ -119,16 +116,15 @@ def addresses_of_this_host() -> list[str]:
 
 
 def _torchrun(environment: Mapping[str, str]) -> JobPlan:
-    local_size = int(environment.get("LOCAL_WORLD_SIZE", "1"))
-    world_size = int(environment["WORLD_SIZE"])
+    local_size, rank = max(_number(environment, ("LOCAL_WORLD_SIZE",), 1), 1), _number(environment, ("RANK",), 0)
     return JobPlan(
         source="torchrun",
         devices=local_size,
-        nnodes=max(world_size // local_size, 1),
-        node_rank=int(environment.get("GROUP_RANK", environment["RANK"] if local_size == 1 else "0")),
+        nnodes=max(_number(environment, ("WORLD_SIZE",), 1) // local_size, 1),
+        node_rank=_number(environment, ("GROUP_RANK",), rank if local_size == 1 else 0),
         master=environment.get("MASTER_ADDR", ""),
-        rank=int(environment["RANK"]),
-        device=int(environment.get("LOCAL_RANK", "0")),
+        rank=rank,
+        device=_number(environment, ("LOCAL_RANK",), 0),
     )
 
 
@@ -172,11 +168,11 @@ def _own_index(
 
 def _one_process_a_card(environment: Mapping[str, str]) -> JobPlan:
     """The cards of one node; several nodes need a rank table."""
-    size, rank = int(environment["RANK_SIZE"]), int(environment.get("RANK_ID") or 0)
-    device = environment.get("DEVICE_ID") or environment.get("ASCEND_DEVICE_ID") or str(rank)
+    size, rank = _number(environment, ("RANK_SIZE",), 1), _number(environment, ("RANK_ID",), 0)
     if rank >= size:
         raise SettingsError.of("RANK_ID", rank, f"expected 0 to {size - 1}, because RANK_SIZE is {size}")
-    return JobPlan(source="RANK_SIZE", devices=size, rank=rank, device=int(device))
+    device = _number(environment, ("DEVICE_ID", "ASCEND_DEVICE_ID"), rank)
+    return JobPlan(source="RANK_SIZE", devices=size, rank=rank, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +192,7 @@ def _rank_table(path: Path, environment: Mapping[str, str], addresses: Callable[
     master = servers[0].address if len(servers) > 1 else ""
     common = JobPlan(source="RANK_TABLE_FILE", devices=devices, nnodes=len(servers), master=master)
     if environment.get("RANK_ID"):
-        rank = int(environment["RANK_ID"])
+        rank = _number(environment, ("RANK_ID",), 0)
         for number, server in enumerate(servers):
             if rank in server.cards:
                 return replace(common, node_rank=number, rank=rank, device=server.cards[rank])

@@ -106,13 +106,13 @@ def all_boxes_at_input(
     """The same of all boxes, in the order of the data set, crowd regions among them."""
     scales = _scales(dataset, size_hw, resize_mode)
     offsets = (np.array(size_hw[::-1]) - dataset.image_sizes_wh * scales) / 2
-    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    rows = dataset.image_rows
     return dataset.boxes_xyxy * np.tile(scales, 2)[rows] + np.tile(offsets, 2)[rows], rows
 
 
 def box_sizes_at_input(dataset: Dataset, size_hw: tuple[int, int], resize_mode: str) -> NDArray[np.float64]:
     """(N, 2) widths and heights of the boxes without crowd, in pixels of an input of that height and width."""
-    per_box = np.repeat(_scales(dataset, size_hw, resize_mode), np.diff(dataset.box_offsets), axis=0)
+    per_box = _scales(dataset, size_hw, resize_mode)[dataset.image_rows]
     return np.asarray(((dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]) * per_box)[~dataset.crowd])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
-from lookonce.data.dataset import Dataset, UnfoundBoxes
+from lookonce.data.dataset import Dataset, UnfoundBoxes, offsets_of
 from lookonce.data.findings import Finding, Report
 
 Mask = NDArray[np.bool_]
@@ -93,7 +93,7 @@ def assemble(found: Annotations, report: Report) -> Dataset:
         image_paths=found.image_paths,
         image_ids=found.image_ids,
         image_sizes_wh=found.image_sizes_wh,
-        box_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        box_offsets=offsets_of(counts),
         boxes_xyxy=kept_boxes,
         labels=found.labels[order],
         crowd=found.crowd[order],

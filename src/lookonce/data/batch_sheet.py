@@ -3,21 +3,11 @@
 import cv2
 import numpy as np
 
+from lookonce.colors import class_color
 from lookonce.data.loader import Batch
 from lookonce.letterbox import ImageArray
 
-# RGB, distinguishable on tissue as well as on streets; class k has colour k modulo 8. Grey marks crowd boxes.
-COLORS = (
-    (230, 25, 75),
-    (0, 130, 200),
-    (60, 180, 75),
-    (255, 225, 25),
-    (145, 30, 180),
-    (245, 130, 48),
-    (70, 240, 240),
-    (240, 50, 230),
-)
-CROWD_COLOR = (128, 128, 128)
+CROWD_COLOR = (128, 128, 128)  # grey, which is the colour of no class
 GAP_PIXELS = 4
 
 
@@ -39,6 +29,6 @@ def draw_boxes(batch: Batch, index: int) -> ImageArray:
     own = batch.image_index == index
     for box, label, crowd in zip(batch.boxes_xyxy[own], batch.labels[own], batch.crowd[own], strict=True):
         left, top, right, bottom = (round(float(side)) for side in box)
-        color = CROWD_COLOR if crowd else COLORS[label % len(COLORS)]
+        color = CROWD_COLOR if crowd else class_color(int(label))
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), color, thickness=1)
     return canvas

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_cxcywh, xyxy_to_xywh
 from lookonce.data.annotations import Annotations, Written
+from lookonce.shown import percent
 
 Boxes = NDArray[np.floating]
 
@@ -143,7 +144,7 @@ def convention_evidence(found: Annotations, convention: BoxConvention) -> str:
     first = int(known.argmax())
     example = ", ".join(f"{value:.4g}" for value in found.boxes_xyxy[first])
     return (
-        f"split {found.split!r}: {100 * as_read:.0f} % of {len(sizes):,} boxes have an area inside their image as "
-        f"read, {100 * corrected:.0f} % if the numbers are {convention.words}. The first box, {found.place(first)}, "
+        f"split {found.split!r}: {percent(as_read)} of {len(sizes):,} boxes have an area inside their image as "
+        f"read, {percent(corrected)} if the numbers are {convention.words}. The first box, {found.place(first)}, "
         f"becomes the corners ({example}) in an image of {sizes[first, 0]:g}x{sizes[first, 1]:g} pixels"
     )

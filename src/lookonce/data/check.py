@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lookonce.data.box_conventions import convention_evidence, likely_convention
-from lookonce.data.check_boxes import check_boxes, check_classes, class_counts, num_background
+from lookonce.data.check_boxes import check_boxes, check_classes, class_counts
 from lookonce.data.check_images import check_images
 from lookonce.data.dataset import Dataset
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, Severity
@@ -143,7 +143,7 @@ def summarise(dataset: Dataset) -> SplitSummary:
     return SplitSummary(
         split=dataset.split,
         images=len(dataset),
-        background=num_background(dataset),
+        background=dataset.num_background,
         boxes=len(dataset.labels),
         crowd=int(dataset.crowd.sum()),
         class_boxes=class_counts(dataset),

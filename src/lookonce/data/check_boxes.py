@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy, pairwise_iou_xyxy
 from lookonce.data.annotations import numbers_of
@@ -24,17 +23,18 @@ _MOSTLY_BACKGROUND = 0.9
 def check_boxes(dataset: Dataset, report: Report) -> None:
     """Check the boxes of one split, singly and in pairs."""
     _check_pairs(dataset, report)
+    image_rows = dataset.image_rows
     sides = (dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
-    for row, image_row in _with_images(dataset, sides < _TINY_PIXELS):
+    for row in np.flatnonzero(sides < _TINY_PIXELS).tolist():
         message = f"box {numbers_of(dataset.boxes_xyxy[row])} is under {_TINY_PIXELS:g} pixels wide or high"
-        report(_of_box("tiny-box", dataset, row, image_row, message))
-    areas = np.repeat(dataset.image_sizes_wh.prod(axis=1, dtype=np.int64), np.diff(dataset.box_offsets))
+        report(_of_box("tiny-box", dataset, row, image_rows[row], message))
+    areas = dataset.image_sizes_wh.prod(axis=1, dtype=np.int64)[image_rows]
     huge = (area_xyxy(dataset.boxes_xyxy) > _HUGE_SHARE * areas) & ~dataset.crowd
-    for row, image_row in _with_images(dataset, huge):
-        width, height = dataset.image_sizes_wh[image_row]
+    for row in np.flatnonzero(huge).tolist():
+        width, height = dataset.image_sizes_wh[image_rows[row]]
         message = f"box {numbers_of(dataset.boxes_xyxy[row])} covers over {100 * _HUGE_SHARE:g} % of the "
         message += f"{width}x{height} image"
-        report(_of_box("huge-box", dataset, row, image_row, message))
+        report(_of_box("huge-box", dataset, row, image_rows[row], message))
 
 
 def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
@@ -54,9 +54,9 @@ def check_classes(datasets: Sequence[Dataset], report: Report) -> None:
             message = f"split {train.split!r}: class {name!r} has no boxes; it cannot be learned"
             report(Finding(name="class-without-boxes", file=train.split, message=message))
     _check_balance(train, counts, report)
-    background = num_background(train)
-    if background > _MOSTLY_BACKGROUND * len(train):
-        message = f"split {train.split!r}: {background} of {len(train)} images have no box; are annotations missing?"
+    if train.num_background > _MOSTLY_BACKGROUND * len(train):
+        message = f"split {train.split!r}: {train.num_background} of {len(train)} images have no box; are annotations "
+        message += "missing?"
         report(Finding(name="mostly-background", file=train.split, message=message))
     val = next((dataset for dataset in datasets if dataset.split == "val"), None)
     if val is not None and val.class_names == train.class_names:
@@ -70,10 +70,6 @@ def class_counts(dataset: Dataset) -> dict[str, int]:
     """Number of boxes of each class, without crowd boxes."""
     counts = np.bincount(dataset.labels[~dataset.crowd], minlength=len(dataset.class_names))
     return dict(zip(dataset.class_names, counts.tolist(), strict=True))
-
-
-def num_background(dataset: Dataset) -> int:
-    return int((np.diff(dataset.box_offsets) == 0).sum())
 
 
 def _check_names(datasets: Sequence[Dataset], report: Report) -> None:
@@ -112,18 +108,12 @@ def _check_pairs(dataset: Dataset, report: Report) -> None:
 
 def overlapping_pairs(dataset: Dataset) -> Iterator[tuple[int, int, int]]:
     """(first box row, second box row, image row) of boxes with IoU over 0.95, the earlier first; no crowd boxes."""
-    for index in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
+    for index in np.flatnonzero(dataset.box_counts > 1).tolist():
         rows = dataset.rows(index)
         boxes, real = dataset.boxes_xyxy[rows], ~dataset.crowd[rows]
         same = np.triu(pairwise_iou_xyxy(boxes, boxes) > _SAME_IOU, k=1) & real & real[:, None]  # (N, N)
         for second in np.flatnonzero(same.any(axis=0)).tolist():
             yield rows.start + int(same[:, second].argmax()), rows.start + second, index
-
-
-def _with_images(dataset: Dataset, chosen: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """(box row, image row) of each box where `chosen` (M,) is true."""
-    for row in np.flatnonzero(chosen).tolist():
-        yield row, int(np.searchsorted(dataset.box_offsets, row, side="right")) - 1
 
 
 def _of_box(name: str, dataset: Dataset, row: int, image_row: int, message: str) -> Finding:

@@ -15,6 +15,11 @@ from lookonce.settings.names import counted
 OF_BOXES = ("boxes_xyxy", "labels", "crowd", "areas")  # the arrays with one entry per box
 
 
+def offsets_of(box_counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(N,) number of boxes of each image -> (N + 1,) `box_offsets` of a Dataset."""
+    return np.concatenate([[0], np.cumsum(box_counts)]).astype(np.int64)
+
+
 def columns(of: object, rows: NDArray[np.bool_] | NDArray[np.int64]) -> dict[str, Any]:
     """Those entries of the arrays OF_BOXES of a data set, annotations, or UnfoundBoxes."""
     return {name: getattr(of, name)[rows] for name in OF_BOXES}
@@ -63,6 +68,21 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.image_paths)
 
+    @property
+    def box_counts(self) -> NDArray[np.int64]:
+        """(N,) number of boxes of each image."""
+        return np.diff(self.box_offsets)
+
+    @property
+    def image_rows(self) -> NDArray[np.int64]:
+        """(M,) row of each box's image, 0..N-1, ascending."""
+        return np.repeat(np.arange(len(self)), self.box_counts)
+
+    @property
+    def num_background(self) -> int:
+        """Number of images without boxes."""
+        return int((self.box_counts == 0).sum())
+
     def rows(self, index: int) -> slice:
         """Rows of the boxes of image `index` in the flat arrays."""
         return slice(int(self.box_offsets[index]), int(self.box_offsets[index + 1]))
@@ -74,8 +94,8 @@ class Dataset:
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> "Dataset":
         """The images `indices` with their boxes, in this order."""
         images = np.asarray(indices, dtype=np.int64)
-        counts = np.diff(self.box_offsets)[images]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        counts = self.box_counts[images]
+        offsets = offsets_of(counts)
         # For each selected box: the first row of its image's boxes, plus its index among them.
         boxes = np.repeat(self.box_offsets[:-1][images] - offsets[:-1], counts) + np.arange(offsets[-1])
         unfound = self.never_found
@@ -103,11 +123,11 @@ class Dataset:
         more = self.never_found
         if more is None:
             return self
-        rows = np.concatenate([np.repeat(np.arange(len(self)), np.diff(self.box_offsets)), more.image_rows])
+        rows = np.concatenate([self.image_rows, more.image_rows])
         order = np.argsort(rows, kind="stable")
         return replace(
             self,
-            box_offsets=np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(self)))]).astype(np.int64),
+            box_offsets=offsets_of(np.bincount(rows, minlength=len(self))),
             never_found=None,
             **{name: array[order] for name, array in joined_columns([self, more]).items()},
         )
@@ -120,7 +140,7 @@ def require_boxes(dataset: Dataset) -> None:
         raise DataError(
             f"split {dataset.split!r}: {counted(len(dataset), 'image')} with "
             f"{counted(len(dataset.labels), 'box')}{crowd}; expected at least "
-            "one box that is not crowd; are the annotations where lookonce expects them? Run: lookonce check",
+            "one box that is not crowd; are the annotations where lookonce expects them? See docs/data.md",
             setting="split",
             value=dataset.split,
         )

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import Any, Self
 
 from lookonce.data.finding_kinds import FINDING_KINDS, Severity
 from lookonce.errors import DataError
 from lookonce.log import get_logger
+from lookonce.shown import command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,8 @@ class RaiseOnError:
 
     def __call__(self, finding: Finding) -> None:
         if finding.severity == "error":
-            command = f"lookonce check {quote(str(self._data))}"
-            more = "" if "lookonce check" in finding.message else f"; `{command}` lists every error"
+            lists_all = f"; `{command('check', self._data)}` lists every error"
+            more = "" if "lookonce check" in finding.message else lists_all
             raise DataError(finding.message + more, path=finding.file, check=finding.name)
         if finding.severity == "warning":
             self._warnings[finding.name].append(finding.message)

@@ -55,9 +55,8 @@ from lookonce.data.library_warnings import silence_libtiff, warnings_named
 from lookonce.data.shards import is_in_shard, read_file
 from lookonce.data.stored import is_stored
 from lookonce.errors import DataError, SettingsError
+from lookonce.letterbox import ImageArray
 from lookonce.storage import require_regular_file, stand_in
-
-ImageArray = NDArray[np.uint8]
 
 PIXELS_VARIABLE = "LOOKONCE_MAX_PIXELS"
 MAX_PIXELS = 100_000_000  # 300 MB decoded

@@ -34,7 +34,7 @@ def links_that_leave(paths: Sequence[Path], root: Path) -> Iterator[tuple[Path, 
         home, link, links = folders[folder]
         if link is not None:
             yield path, link
-        elif name in links and not path.resolve().is_relative_to(home):
+        elif name in links and not _real(path).is_relative_to(home):
             yield path, path
 
 
@@ -42,10 +42,15 @@ def _home_of(folder: Path, root: Path) -> tuple[Path, Path | None]:
     """Where the files of a folder have to lie, and the link by which the folder itself leads elsewhere."""
     top, written = (Path(os.path.normpath(path.absolute())) for path in (root, folder))
     if not written.is_relative_to(top):
-        return written.resolve(), None
-    home = top.resolve()
+        return _real(written), None
+    home = _real(top)
     places = accumulate(written.relative_to(top).parts, Path.joinpath, initial=top)
-    return home, next((place for place in places if not place.resolve().is_relative_to(home)), None)
+    return home, next((place for place in places if not _real(place).is_relative_to(home)), None)
+
+
+def _real(path: Path) -> Path:
+    """Where links lead; Path.resolve raises RuntimeError for one that leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _links_in(folder: Path) -> set[str]:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -85,11 +86,12 @@ class Listing:
             for entry in entries:
                 if entry.name.startswith((".", "__MACOSX")) or entry.name.lower() in _OF_THE_SYSTEM:
                     continue
-                if entry.is_dir():
-                    if level < self._depth:
-                        folders.append((f"{prefix}{entry.name}/", Path(entry.path), level + 1))
-                elif entry.is_file():
-                    found.append(prefix + entry.name)
+                with suppress(OSError):  # a link that leads to itself
+                    if entry.is_dir():
+                        if level < self._depth:
+                            folders.append((f"{prefix}{entry.name}/", Path(entry.path), level + 1))
+                    elif entry.is_file():
+                        found.append(prefix + entry.name)
         return sorted({*found, *stored_below(self.root)})
 
     def with_suffix(self, *suffixes: str) -> list[str]:
@@ -170,7 +172,8 @@ def locate_images(
     """The image files of written names in `folder`.
 
     A name that is no file there is compared with all that lies in the folder (`Locator`); two names never become one
-    file. None: a name that leads out of the folder and is nowhere inside. stems: the names have no suffix.
+    file. None: a name that leads out of the folder and is nowhere inside. stems: the names have no suffix; a missing
+    image is expected as STEM.jpg in the folder of most others.
     """
     written = [folder / name for name in names]
     paths: list[Path | None] = [*written]
@@ -185,6 +188,8 @@ def locate_images(
     meant = Counter(file for file in {(names[row], file) for row, file in found.items()})
     times = Counter(file for _, file in meant)
     taken = {str(paths[row]) for row in inside if row not in missing}
+    folders = Counter((folder / file).parent for file in found.values() if file)
+    usual = folders.most_common(1)[0][0] if folders else folder
     moved = []
     for row, file in found.items():
         if file and times[file] == 1 and str(folder / file) not in taken:
@@ -192,6 +197,8 @@ def locate_images(
             moved.append(row)
         elif leaves_folder(names[row]):
             paths[row] = None
+        elif stems:
+            paths[row] = usual / f"{Path(names[row]).name}.jpg"
     if moved and not stems:
         _report_moved(names, paths, moved, origin, report)
     return paths

@@ -116,7 +116,7 @@ def reduced_dataset(dataset: Dataset, reductions: NDArray[np.int64]) -> Dataset:
     """The data set as its images are read: sizes and boxes divided by the reductions (N,)."""
     if (reductions == 1).all():
         return dataset
-    of_boxes = np.repeat(reductions, np.diff(dataset.box_offsets))
+    of_boxes = np.repeat(reductions, dataset.box_counts)
     sizes_wh = -(-dataset.image_sizes_wh // reductions[:, None])
     return replace(dataset, image_sizes_wh=sizes_wh, boxes_xyxy=dataset.boxes_xyxy / of_boxes[:, None])
 

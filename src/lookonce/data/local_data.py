@@ -26,12 +26,12 @@ def local_data(place: str | Path, cache: Path = CACHE, *, streamed: bool = False
     location, store = Location.parse(str(place)), open_store()
     folder = cache / cache_name(location)
     entries = require_entries(location, store.entries(location))
-    if streamed and (images := _beside_coco(entries)):
+    are_shards = any(entry.name == INDEX for entry in entries)
+    if streamed and not are_shards and (images := _beside_coco(entries)):
         if annotations := [one for one in entries if one.name.endswith(".json")]:
             stage_in(location, folder, store, entries=annotations)
         keep_in_store(folder, location, images)
         return folder
-    are_shards = any(entry.name == INDEX for entry in entries)
     needed = [entry for entry in entries if entry.name.endswith(".json")] if are_shards else entries
     found = stage_in(location, folder, store, entries=needed)
     if not (folder / INDEX).is_file():
@@ -45,5 +45,4 @@ def _beside_coco(entries: list[Entry]) -> set[str]:
     suffixes = {one.name: PurePosixPath(one.name).suffix.lower() for one in entries}
     images = {name for name, suffix in suffixes.items() if suffix in IMAGE_SUFFIXES}
     others = {suffix for name, suffix in suffixes.items() if name not in images} - DOCUMENTS
-    is_shards = any(one.name == INDEX for one in entries)
-    return images if others <= {".json"} and not is_shards else set()
+    return images if others <= {".json"} else set()

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.data.dataset import Dataset, columns, joined_columns
+from lookonce.data.dataset import Dataset, columns, joined_columns, offsets_of
 from lookonce.errors import DataError
+from lookonce.settings.names import few, suggestion
 
 Rows = NDArray[np.int64]
 
@@ -46,15 +47,15 @@ def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
 def _require_classes(dataset: Dataset, names: Iterable[str], purpose: str) -> None:
     for name in names:
         if name not in dataset.class_names:
-            known = ", ".join(dataset.class_names)
-            raise DataError(f"unknown class {name!r} to {purpose}; the classes are {known}", value=name)
+            hint = suggestion(name, dataset.class_names) or f"; the classes are {few(dataset.class_names)}"
+            raise DataError(f"unknown class {name!r} to {purpose}{hint}", value=name)
 
 
 def keep_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """Only the classes `names`, in that order; images that lose all their boxes are dropped, background stays."""
     _require_classes(dataset, names, "keep")
     kept = take_boxes(dataset, np.isin(dataset.labels, [dataset.class_names.index(name) for name in names]))
-    had, has = np.diff(dataset.box_offsets) > 0, np.diff(kept.box_offsets) > 0
+    had, has = dataset.box_counts > 0, kept.box_counts > 0
     return with_classes(take_images(kept, np.flatnonzero(has | ~had)), tuple(names))
 
 
@@ -92,7 +93,7 @@ def unify_classes(datasets: Sequence[Dataset]) -> list[Dataset]:
 def join(datasets: Sequence[Dataset], split: str) -> Dataset:
     """Concatenate the images, with the union of the classes. Image ids are kept if all differ, else 1..N."""
     parts = unify_classes(datasets)
-    counts = np.concatenate([np.diff(part.box_offsets) for part in parts])
+    counts = np.concatenate([part.box_counts for part in parts])
     image_ids = np.concatenate([part.image_ids for part in parts])
     if len(set(image_ids.tolist())) < len(image_ids):
         image_ids = np.arange(1, len(image_ids) + 1, dtype=np.int64)
@@ -101,7 +102,7 @@ def join(datasets: Sequence[Dataset], split: str) -> Dataset:
         image_paths=[path for part in parts for path in part.image_paths],
         image_ids=image_ids,
         image_sizes_wh=np.concatenate([part.image_sizes_wh for part in parts]),
-        box_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        box_offsets=offsets_of(counts),
         **joined_columns(parts),
         class_names=parts[0].class_names,
         category_ids=parts[0].category_ids,
@@ -138,10 +139,9 @@ def share_out(dataset: Dataset, shares: Mapping[str, float], *, stratify: bool, 
 def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> Rows:
     """(N,) index of each image's split: the rarest class first, each image to the split that lacks it most."""
     # (N, C + 1) number of boxes of each class in each image; the last column is 1 for background images.
-    num_boxes = np.diff(dataset.box_offsets)
     content = np.zeros((len(dataset), len(dataset.class_names) + 1))
-    np.add.at(content, (np.repeat(np.arange(len(dataset)), num_boxes), dataset.labels), 1)
-    content[:, -1] = num_boxes == 0
+    np.add.at(content, (dataset.image_rows, dataset.labels), 1)
+    content[:, -1] = dataset.box_counts == 0
     wanted_images = np.array(list(shares.values())) * len(order)  # (S,)
     wanted = np.outer(list(shares.values()), content.sum(axis=0))  # (S, C + 1)
     homes = np.full(len(order), -1, dtype=np.int64)

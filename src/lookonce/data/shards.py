@@ -30,6 +30,7 @@ REMOTE = ".shards-at"  # beside the index: the address of the archives
 SUFFIX = ".tar"
 SHARD_BYTES = 256 << 20
 BLOCK = 512  # of a tar archive
+BYTES = range(1 << 50)  # first bytes and lengths of images in an archive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +66,6 @@ def is_in_shard(path: Path) -> bool:
     return path.parent.suffix == SUFFIX
 
 
-def read_from_shard(path: Path) -> bytes:
-    """The bytes of the image at a path for which `is_in_shard` is true."""
-    return open_shards(path.parent.parent).read(path.parent.name, path.name)
-
-
 def names_in_shard(archive: Path) -> set[str]:
     """Names of the images in an archive; empty if the folder has no index or the archive does not exist."""
     if not (archive.parent / INDEX).is_file():
@@ -88,11 +84,14 @@ def open_shards(folder: Path) -> Shards:
             archive: {name: (int(start), int(length)) for name, (start, length) in images.items()}
             for archive, images in content["archives"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not all(number in BYTES for images in places.values() for place in images.values() for number in place):
+            raise ValueError("a place that is no range of bytes")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         problem = f"cannot be read ({error}); expected the index that `lookonce convert-data --to shards` writes"
         raise DataError.at(folder / INDEX, problem) from error
     remote = folder / REMOTE
-    location = Location.parse(remote.read_text(encoding="utf-8")) if remote.is_file() else None
+    address = remote.read_text(encoding="utf-8", errors="replace") if remote.is_file() else None
+    location = None if address is None else Location.parse(address)
     return Shards(folder=folder, places=places, location=location, store=open_store())
 
 
@@ -132,7 +131,7 @@ def write_index(folder: Path, places: Mapping[str, Mapping[str, tuple[int, int]]
 def read_file(path: Path) -> bytes:
     """The bytes of an image file, loose, in an archive or in object storage."""
     if is_in_shard(path):
-        return read_from_shard(path)
+        return open_shards(path.parent.parent).read(path.parent.name, path.name)
     try:
         return read_regular_file(path)
     except FileNotFoundError:

@@ -34,7 +34,7 @@ class NoAnnotations(DataError):
 
 def open_data(
     data: str | Path,
-    images: Path | None = None,
+    images: str | Path | None = None,
     *,
     needs_images: bool = True,
     follow_links: bool = False,
@@ -48,8 +48,8 @@ def open_data(
     and small YAML files only. DataError if `data` matches no format, or two.
     """
     path = local_data(data, streamed=streamed)
-    folder = images
-    if images is not None:
+    folder = None
+    if images:  # settings hold an empty text for none
         folder = local_data(images, streamed=True) if streamed and is_remote(images) else local_file(images)
     source = _open(path, folder, needs_images=needs_images)
     source.needs_images = needs_images

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.remote.objects import Location, ObjectStore, UnreadableObject
 from lookonce.remote.store import open_store
@@ -80,9 +81,14 @@ def _opened(folder: Path) -> Stored:
 
 @lru_cache(maxsize=16)
 def _read(marker: Path, _changed_at: int) -> Stored:
-    content = parse_json(marker.read_text(encoding="utf-8"))
     names: dict[str, set[str]] = defaultdict(set)
-    for name in content["names"]:
-        below, _, own = name.rpartition("/")
-        names[below].add(own)
-    return Stored(location=Location.parse(content["location"]), names=dict(names), store=open_store())
+    try:
+        content = parse_json(marker.read_text(encoding="utf-8"))
+        location = Location.parse(content["location"])
+        for name in content["names"]:
+            below, _, own = name.rpartition("/")
+            names[below].add(own)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"cannot be read ({error}); remove its folder, which is downloaded again"
+        raise DataError.at(marker, problem) from error
+    return Stored(location=location, names=dict(names), store=open_store())

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from lookonce.data.outlines import KINDS, Shape, clutter, rotation
 from lookonce.data.tabletops import Floats, Rng, fixed_point, random_color, stripes, tabletop
 from lookonce.errors import DataError
+from lookonce.storage import is_free
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -84,8 +85,8 @@ def write_synthetic(
     train, val, test: numbers of images; a split with 0 is left out. folder: must be new or empty. workers: processes,
     because drawing holds the GIL; with more than one, a script that calls this needs `if __name__ == "__main__":`.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError.at(folder, "is not empty; expected a new or empty folder; choose another")
+    if not is_free(folder):
+        raise DataError.at(folder, "exists and is not empty; expected a new or empty folder; choose another")
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASS_NAMES, start=1)]
     with ExitStack() as stack:

@@ -27,7 +27,7 @@ from lookonce.data.shards import is_in_shard, read_file, write_archives, write_i
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
-from lookonce.storage import os_errors_explained
+from lookonce.storage import is_free, os_errors_explained
 
 Format = Literal["coco", "voc", "yolo", "labelme", "cvat", "label-studio", "shards"]
 Placing = Literal["copy", "link"]
@@ -83,7 +83,7 @@ def require_format(to: str) -> None:
 
 def require_new(folder: Path) -> None:
     """DataError unless `folder` does not exist or is an empty folder."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not is_free(folder):
         raise DataError.at(folder, "exists and is not empty; expected a new or empty folder; choose another")
 
 
@@ -242,7 +242,7 @@ def _compare(datasets: Sequence[Dataset], copy: DataSource, to: str) -> float:
         if not same:
             raise DataError(
                 f"split {dataset.split!r}: reads back from {to} with other names, sizes or labels; expected those that "
-                "were written; do the annotated sizes match the images? Run: lookonce check",
+                "were written; do the annotated sizes match the images? `lookonce check DATA` tells",
                 setting="split",
                 value=dataset.split,
             )

@@ -62,12 +62,14 @@ class Metrics:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "per_class"}
 
     def lines(self) -> Iterator[str]:
-        """The twelve lines as pycocotools prints them."""
+        """The twelve lines as pycocotools prints them, with `no small objects` where it prints -1.000."""
         for (metric, threshold, area, limit), value in zip(_SUMMARY, self.twelve().values(), strict=True):
             title = "Average Precision" if metric == "AP" else "Average Recall"
             ious = "0.50:0.95" if threshold is None else f"{threshold:0.2f}"
             name = ("all", "small", "medium", "large")[area]
-            yield f" {title:<18} ({metric}) @[ IoU={ious:<9} | area={name:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"
+            undefined = "no objects" if name == "all" else f"no {name} objects"
+            result = f"{value:0.3f}" if value >= 0 else undefined
+            yield f" {title:<18} ({metric}) @[ IoU={ious:<9} | area={name:>6s} | maxDets={limit:>3d} ] = {result}"
 
     def as_json(self) -> dict[str, Any]:
         """The twelve metrics and `per_class`, ready for json.dump."""
@@ -125,7 +127,7 @@ def score_at(dataset: Dataset, results: Results, iou_thresholds: Sequence[float]
     """AP and AR at each of the thresholds, 0 < IoU <= 1; equal to pycocotools with these as its `iouThrs`."""
     check_results(results, dataset)
     precision, recall = _accumulate(dataset, results, np.asarray(iou_thresholds, np.float64))
-    columns = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
+    columns = ascending_places(dataset.category_ids)
     return [
         MetricsAt(
             iou=iou,
@@ -154,14 +156,11 @@ def _accumulate(
 
     # Positions replace ids, because hotcoco takes detections as floats, which cannot hold large ids. Positions keep the
     # order of the ids, which breaks ties between equal scores.
-    image_positions = _positions_when_sorted(dataset.image_ids)
-    category_positions = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64))
-    images = [{"id": rank} for rank in sorted(image_positions.tolist())]
-    categories = [{"id": rank, "name": str(rank)} for rank in sorted(category_positions.tolist())]
+    category_positions = 1 + ascending_places(dataset.category_ids)
     truth = COCO.from_arrays(
-        images,
-        categories,
-        np.repeat(image_positions, np.diff(dataset.box_offsets)),
+        [{"id": position} for position in range(1, len(dataset) + 1)],
+        [{"id": position, "name": str(position)} for position in range(1, len(dataset.category_ids) + 1)],
+        1 + ascending_places(dataset.image_ids)[dataset.image_rows],
         category_positions[dataset.labels],
         xyxy_to_xywh(dataset.boxes_xyxy),
         area=dataset.areas,
@@ -181,11 +180,9 @@ def _accumulate(
     return arrays["precision"], arrays["recall"]
 
 
-def _positions_when_sorted(ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Distinct ids (N,) -> their positions 1..N in ascending order."""
-    ranks = np.empty(len(ids), np.int64)
-    ranks[np.argsort(ids, kind="stable")] = np.arange(1, len(ids) + 1)
-    return ranks
+def ascending_places(ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distinct ids (N,) -> their places 0..N-1 in ascending order."""
+    return np.argsort(np.argsort(np.asarray(ids, np.int64), kind="stable"), kind="stable")
 
 
 def mean_of_defined(values: NDArray[np.float64]) -> float:
@@ -197,8 +194,7 @@ def mean_of_defined(values: NDArray[np.float64]) -> float:
 def _per_class(
     dataset: Dataset, results: Results, precision: NDArray[np.float64], recall: NDArray[np.float64]
 ) -> dict[str, ClassMetrics]:
-    columns = _positions_when_sorted(np.asarray(dataset.category_ids, dtype=np.int64)) - 1
-    images = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    columns, images = ascending_places(dataset.category_ids), dataset.image_rows
     per_class = {}
     for label, (name, column) in enumerate(zip(dataset.class_names, columns, strict=True)):
         objects = (dataset.labels == label) & ~dataset.crowd

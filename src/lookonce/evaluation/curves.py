@@ -57,12 +57,12 @@ class ReliabilityBins:
     error: float
 
 
-def threshold_curves(matches: Matches) -> dict[str, ThresholdCurves]:
-    """The curves of each class by name."""
+def threshold_curves(matches: Matches, *, lowest_score: float = 0.0) -> dict[str, ThresholdCurves]:
+    """The curves of each class by name. lowest_score: of the detections; what lower thresholds would add is unknown."""
     num_objects = np.bincount(matches.object_labels, minlength=len(matches.class_names))
     labels, scores, right = _counted(matches)
     return {
-        name: _curves(scores[labels == label], right[labels == label], int(num_objects[label]))
+        name: _curves(scores[labels == label], right[labels == label], int(num_objects[label]), lowest_score)
         for label, name in enumerate(matches.class_names)
     }
 
@@ -103,14 +103,17 @@ def operating_point(matches: Matches) -> dict[str, float]:
     return {name: float(values[best]) for name, values in means.items()} | {"F1_threshold": float(THRESHOLDS[best])}
 
 
-def _curves(scores: NDArray[np.float64], right: NDArray[np.bool_], num_objects: int) -> ThresholdCurves:
+def _curves(
+    scores: NDArray[np.float64], right: NDArray[np.bool_], num_objects: int, lowest_score: float
+) -> ThresholdCurves:
     """scores (D,) falling, right (D,)."""
     shown = np.searchsorted(-scores, -THRESHOLDS, side="right")  # (101,) detections that score at least the threshold
     found = np.concatenate([[0], np.cumsum(right)])[shown]
     precision = np.where(shown > 0, found / np.maximum(shown, 1), -1.0)
     recall = found / max(num_objects, 1)
     f1 = 2 * found / np.maximum(shown + num_objects, 1)
-    best = _middle_of_best(f1)
+    first = int(np.searchsorted(THRESHOLDS, lowest_score, side="right")) - 1
+    best = first + _middle_of_best(f1[first:])
     return ThresholdCurves(
         precision=precision,
         recall=recall,

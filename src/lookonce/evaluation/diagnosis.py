@@ -19,8 +19,9 @@ from lookonce.errors import DataError
 from lookonce.evaluation.evaluate import match_classes
 from lookonce.evaluation.matching import match, overlapping_pairs
 from lookonce.evaluation.results import Results
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import percent
 
 # cause: this alone explains an AP near 0. suspect: this lowers AP or may be the cause. look: a person must judge.
 Verdict = Literal["cause", "suspect", "fine", "look", "unknown"]
@@ -70,7 +71,7 @@ def check_categories(found: Sequence[tuple[Dataset, Results]]) -> Check:
         if seen < FEWEST_OBJECTS:
             lines.append(f"{split}: too few objects detected to judge ({seen} of at least {FEWEST_OBJECTS})")
             continue
-        agreement = f"{100 * float(np.trace(counts)) / seen:.0f} % of {seen} detected objects have the labelled class"
+        agreement = f"{percent(float(np.trace(counts)) / seen)} of {seen} detected objects have the labelled class"
         other, names = other_mapping(counts), dataset.class_names
         if other is not None:
             moved = [(row, column) for row, column in enumerate(other) if column != row]
@@ -127,7 +128,7 @@ def check_class_names(record: ModelRecord, dataset: Dataset) -> Check:
             name,
             "suspect",
             f"the network has {classes}, split {dataset.split!r} has {len(dataset.class_names)}; it cannot detect "
-            f"{', '.join(map(repr, unknown[:8]))}",
+            f"{few([repr(theirs) for theirs in unknown])}",
             "evaluate on the classes that the network was trained with, or train with the classes of the split",
         )
     return Check(name, "fine", f"{classes} in both")
@@ -143,7 +144,7 @@ def check_labels(splits: Sequence[Annotations]) -> Check:
             return Check(name, "cause", convention_evidence(found, reading), reading.remedy)
         share = sound_share(found.boxes_xyxy, sizes)
         split = f"split {found.split!r}"
-        lines.append(f"{split}: {100 * share:.1f} % of {len(sizes):,} boxes have an area inside their image")
+        lines.append(f"{split}: {percent(share)} of {len(sizes):,} boxes have an area inside their image")
         if share < 1 - 5 * MOST_SLIPS:
             advice = "the other boxes are clipped or dropped; inspect overlay.jpg and run `lookonce check`"
             return Check(name, "suspect", "; ".join(lines), advice)
@@ -158,7 +159,7 @@ def check_anchors(sizes_wh: NDArray[np.float64], record: ModelRecord) -> Check:
     anchors, sizes_wh = np.asarray(record.anchors, np.float64), np.maximum(sizes_wh, 1e-9)
     bound = best_possible_recall(sizes_wh, anchors)
     shown = " ".join(f"{width:g}x{height:g}" for width, height in record.anchors)
-    evidence = f"{100 * bound:.1f} % of the objects are within a factor of {MOST_STRETCH:g} of an anchor ({shown})"
+    evidence = f"{percent(bound)} of the objects are within a factor of {MOST_STRETCH:g} of an anchor ({shown})"
     if bound >= 0.9:
         return Check(name, "fine", evidence)
     fitted = fit_anchors(np.maximum(sizes_wh, 1.0))
@@ -168,7 +169,7 @@ def check_anchors(sizes_wh: NDArray[np.float64], record: ModelRecord) -> Check:
         name,
         "cause" if bound < 0.5 and better > bound + 0.25 else "suspect",
         f"{evidence}; the median object has {width:.0f}x{height:.0f} pixels of the network input; with anchors fitted "
-        f"to these objects it is {100 * better:.1f} %",
+        f"to these objects it is {percent(better)}",
         f"train with anchors=auto, or with: anchors='[{', '.join(f'[{w:.0f},{h:.0f}]' for w, h in fitted)}]'",
     )
 

@@ -16,6 +16,7 @@ from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import Metrics, score
 from lookonce.evaluation.results import Results
+from lookonce.letterbox import ImageArray
 from lookonce.ordered import in_batches, ordered_map
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.runtimes.base import Runtime
@@ -49,7 +50,7 @@ def detect_all(
     on_progress: Callable[[int], None] | None = None,
     score_threshold: float | None = None,
     rank_group: RankGroup = SINGLE_RANK,
-    read: Callable[[Path], NDArray[np.uint8]] = read_image,
+    read: Callable[[Path], ImageArray] = read_image,
 ) -> Results:
     """Detections in every image of `dataset`, with the labels of the data set; see `evaluate`.
 
@@ -86,6 +87,19 @@ def detect_all(
     image_ids = dataset.image_ids.tolist() if rank_group.is_main else []
     of_all = zip_longest(*rank_group.gather_to_main(found))  # one list a rank -> in the order of the data set
     return Results.from_detections(image_ids, [one for several in of_all for one in several if one is not None])
+
+
+def blank_if_unreadable(bad: dict[Path, str]) -> Callable[[Path], ImageArray]:
+    """A reader for `detect_all`: an image that cannot be read is blank, and `bad` gets its path and error."""
+
+    def read(path: Path) -> ImageArray:
+        try:
+            return read_image(path)
+        except DataError as error:
+            bad[path] = str(error)
+            return np.zeros((32, 32, 3), np.uint8)
+
+    return read
 
 
 def images_at_once(runtime: Runtime, batch_size: int) -> int:

@@ -110,21 +110,17 @@ def _score(
     labels, own = matches.labels[keep], own[keep]
     counts = np.bincount(dataset.labels[objects & ~dataset.crowd], minlength=len(dataset.class_names))
     edges = np.searchsorted(labels, np.arange(len(counts) + 1))
-    values = [
-        (average_precision(own[edges[label] : edges[label + 1]], int(counts[label])), label)
-        for label in np.flatnonzero(counts)
-    ]
-    recalls = [own[edges[label] : edges[label + 1]].sum() / counts[label] for _, label in values]
+    of_classes = [(own[edges[label] : edges[label + 1]], int(counts[label])) for label in np.flatnonzero(counts)]
     return GroupScore(
         name=name,
         num_objects=int(counts.sum()),
-        AP50=float(np.mean([value for value, _ in values])) if values else -1.0,
-        recall=float(np.mean(recalls)) if values else -1.0,
+        AP50=float(np.mean([average_precision(*one) for one in of_classes])) if of_classes else -1.0,
+        recall=float(np.mean([true.sum() / number for true, number in of_classes])) if of_classes else -1.0,
     )
 
 
 def _objects(dataset: Dataset) -> Boxes:
-    images = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    images = dataset.image_rows
     single = np.bincount(images[~dataset.crowd], minlength=len(dataset))
     return Boxes(
         boxes_xyxy=dataset.boxes_xyxy,
@@ -138,7 +134,7 @@ def _objects(dataset: Dataset) -> Boxes:
 def _largest_overlap_with_another(dataset: Dataset) -> NDArray[np.float64]:
     """(M,) largest IoU with another object of the image, without crowds; 0 for a single object."""
     largest = np.zeros(len(dataset.labels))
-    for image in np.flatnonzero(np.diff(dataset.box_offsets) > 1).tolist():
+    for image in np.flatnonzero(dataset.box_counts > 1).tolist():
         boxes = dataset.rows(image)
         rows = np.flatnonzero(~dataset.crowd[boxes]) + boxes.start
         if len(rows) > 1:

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.boxes import area_xyxy, pairwise_iou_xyxy, xywh_to_xyxy
+from lookonce.boxes import area_xyxy, pairwise_iou_xyxy, pairwise_overlap_xyxy, xywh_to_xyxy
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding
-from lookonce.data.images import ImageArray, read_image
-from lookonce.errors import DataError
-from lookonce.evaluation.evaluate import detect_all
+from lookonce.evaluation.evaluate import blank_if_unreadable, detect_all
 from lookonce.evaluation.results import Results
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
@@ -30,16 +28,8 @@ def find_label_errors(
     The first two are sorted by score, the last by size: small objects are often just hard to detect.
     Images that cannot be read are passed over; they are findings of their own.
     """
-    unread: set[Path] = set()
-
-    def read(path: Path) -> ImageArray:
-        try:
-            return read_image(path)
-        except DataError:
-            unread.add(path)
-            return np.zeros((32, 32, 3), np.uint8)
-
-    detector = Detector(runtime, agnostic=True, multi_label=False)
+    unread: dict[Path, str] = {}
+    detector, read = Detector(runtime, agnostic=True, multi_label=False), blank_if_unreadable(unread)
     results = detect_all(detector, dataset, score_threshold=FAINT, read=read, on_progress=on_progress)
     found = [
         one
@@ -72,11 +62,8 @@ def _of_image(dataset: Dataset, row: int, results: Results) -> Iterator[tuple[fl
         tag = f"{seen} {score:.2f}"
         best = int(overlaps[index].argmax()) if len(truth) else -1
         overlap = float(overlaps[index, best]) if best >= 0 else 0.0
-        box, areas = boxes[index], truth[crowd]
-        wh = np.minimum(box[2:], areas[:, 2:]) - np.maximum(box[:2], areas[:, :2])
-        share_in_crowd = (np.maximum(wh, 0).prod(axis=1) / area_xyxy(box)).max(initial=0)  # largest of one crowd
-        in_crowd = share_in_crowd > OTHER_PLACE
-        if overlap < OTHER_PLACE and not in_crowd:
+        in_crowds = pairwise_overlap_xyxy(boxes[index : index + 1], truth[crowd])[0] / area_xyxy(boxes[index])
+        if overlap < OTHER_PLACE and not (in_crowds > OTHER_PLACE).any():
             message = f"{seen!r} is detected with score {score:.2f}, without a label"
             yield score, finding("unlabelled-object", boxes[index], message, tag)
         elif overlap >= SAME_PLACE and not crowd[best] and labelled[best] != seen:

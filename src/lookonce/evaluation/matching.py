@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats, xyxy_to_xywh
 from lookonce.data.dataset import Dataset
-from lookonce.evaluation.coco import IOU_THRESHOLDS, MAX_DETECTIONS
+from lookonce.evaluation.coco import IOU_THRESHOLDS, MAX_DETECTIONS, ascending_places
 from lookonce.evaluation.results import Results, check_results
 
 _THRESHOLDS = IOU_THRESHOLDS[:, None]  # (T, 1)
@@ -97,9 +97,7 @@ def image_rows_of_detections(dataset: Dataset, results: Results) -> NDArray[np.i
 
 def image_rows_of_boxes(dataset: Dataset) -> NDArray[np.int64]:
     """(M,) for each box, the position of its image in the ascending order of the ids."""
-    ranks = np.empty(len(dataset), np.int64)
-    ranks[np.argsort(dataset.image_ids, kind="stable")] = np.arange(len(dataset))
-    return np.repeat(ranks, np.diff(dataset.box_offsets))
+    return ascending_places(dataset.image_ids)[dataset.image_rows]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import onnx
 
 import lookonce
 from lookonce.exporters.plan import ExportPlan
-from lookonce.runtimes.exported import RECORD_KEY
+from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.record import ModelRecord, parse_record
 from lookonce.shown import utf8
@@ -24,6 +24,11 @@ def describe(record: ModelRecord, plan: ExportPlan, **versions: str) -> ModelRec
     return record.model_copy(
         update={"precision": plan.precision, "versions": versions, "settings": utf8(dict(record.settings))}
     )
+
+
+def texts_of(record: ModelRecord, interface: Interface) -> dict[str, str]:
+    """Key -> JSON, for formats that store both as texts; `runtimes.exported.described` reads them."""
+    return {RECORD_KEY: record.model_dump_json(), INTERFACE_KEY: interface.model_dump_json()}
 
 
 def embed(model: onnx.ModelProto, record: ModelRecord) -> None:

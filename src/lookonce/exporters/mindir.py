@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from lookonce.errors import SettingsError
-from lookonce.exporters.metadata import describe
+from lookonce.exporters.metadata import describe, texts_of
 from lookonce.exporters.plan import ExportPlan
-from lookonce.runtimes.exported import DECODED_OUTPUTS, INTERFACE_KEY, RECORD_KEY, Interface, raw_names
+from lookonce.runtimes.exported import DECODED_OUTPUTS, Interface, raw_names
 from lookonce.runtimes.mindir import run_program, user_info_bytes
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder
@@ -30,7 +30,6 @@ def write_mindir(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
     state = {name: array.detach().cpu() for name, array in model.state_dict().items()}
     decoded = DECODED_OUTPUTS if plan.outputs == "decoded" else ()
     interface = Interface(takes="normalised", batch=batch, outputs=(*decoded, *raw_names(record)))
-    user_info = {RECORD_KEY: describe(record, plan).model_dump_json(), INTERFACE_KEY: interface.model_dump_json()}
     with temporary_folder() as folder:
         ckpt, mindir, boxes = (folder / name for name in ("network.ckpt", "network.mindir", "boxes.json"))
         ckpt.write_bytes(network_to_ckpt(record, state, str(path)))
@@ -38,7 +37,7 @@ def write_mindir(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
         boxes.write_text(json.dumps(heads_of(record)), encoding="utf-8")
         size = ("--batch", batch, "--height", height, "--width", width)
         run_program("export", ckpt, mindir, *size, *(("--boxes", boxes) if decoded else ()))
-        path.write_bytes(mindir.read_bytes() + user_info_bytes(user_info))
+        path.write_bytes(mindir.read_bytes() + user_info_bytes(texts_of(describe(record, plan), interface)))
 
 
 def heads_of(record: ModelRecord) -> list[dict[str, Any]]:

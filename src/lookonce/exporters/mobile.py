@@ -7,18 +7,16 @@ Apple systems only.
 
 import json
 import warnings
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lookonce.errors import SettingsError
-from lookonce.exporters.metadata import describe
 from lookonce.exporters.plan import ExportPlan
-from lookonce.exporters.torch_programs import Program, example_input
-from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Interface
+from lookonce.exporters.torch_programs import Program, example_input, extra_files, traced
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json
 
@@ -32,7 +30,7 @@ def write_executorch(model: nn.Module, record: ModelRecord, plan: ExportPlan, pa
         exported = torch.export.export(program, (example,))
         lowered = exir.to_edge_transform_and_lower(exported, partitioner=[xnnpack.XnnpackPartitioner()])
         path.write_bytes(lowered.to_executorch().buffer)
-    _describe_beside(program, record, plan, path)
+    _describe_beside(extra_files(program, record, plan, len(example)), path)
 
 
 def write_tflite(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
@@ -41,7 +39,7 @@ def write_tflite(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
     program, example = _fixed(model, record, plan)
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
         litert_torch.convert(program, (example,)).export(str(path))
-    _describe_beside(program, record, plan, path)
+    _describe_beside(extra_files(program, record, plan, len(example)), path)
 
 
 def write_coreml(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
@@ -53,21 +51,20 @@ def write_coreml(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: 
         )
     program, example = _fixed(model, record, plan)
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
-        traced = torch.jit.trace(program, (example,), check_trace=False)  # type: ignore[no-untyped-call]
         package = coremltools.convert(
-            traced,
+            traced(program, example),
             inputs=[coremltools.TensorType(name="images", shape=example.shape)],
             outputs=[coremltools.TensorType(name=name) for name in program.outputs],
             convert_to="mlprogram",
             compute_precision=coremltools.precision.FLOAT32,
         )
-    for key, text in _texts(program, record, plan).items():
+    for key, text in extra_files(program, record, plan, len(example)).items():
         package.user_defined_metadata[key] = text
     package.save(str(path))
 
 
-def _fixed(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> tuple[Program, Any]:
-    """The network and an example input; these files have a fixed batch size and image size."""
+def _fixed(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> tuple[Program, Tensor]:
+    """The network and an example input; these files have a fixed batch size, that of the example, and image size."""
     if plan.dynamic_size:
         raise SettingsError(
             "dynamic_size: true; expected false, this format has one size; leave it out", setting="dynamic_size"
@@ -76,16 +73,6 @@ def _fixed(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> tuple[Pro
     return program, example_input(record, plan)[: plan.batch or 1]
 
 
-def _describe_beside(program: Program, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    texts = {key: json.loads(text) for key, text in _texts(program, record, plan).items()}
-    path.with_suffix(".json").write_text(to_json(texts, indent=1), encoding="utf-8")
-
-
-def _texts(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:
-    interface = Interface(
-        takes="pixels" if plan.preprocess else "normalised", batch=plan.batch or 1, outputs=program.outputs
-    )
-    return {
-        RECORD_KEY: describe(record, plan, torch=torch.__version__).model_dump_json(),
-        INTERFACE_KEY: interface.model_dump_json(),
-    }
+def _describe_beside(texts: Mapping[str, str], path: Path) -> None:
+    values = {key: json.loads(text) for key, text in texts.items()}
+    path.with_suffix(".json").write_text(to_json(values, indent=1), encoding="utf-8")

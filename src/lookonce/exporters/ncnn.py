@@ -12,6 +12,7 @@ from lookonce.errors import SettingsError, WeightsError
 from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.metadata import describe
 from lookonce.exporters.plan import ExportPlan
+from lookonce.exporters.torch_programs import traced
 from lookonce.runtimes.exported import Interface, raw_names
 from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.runtimes.ncnn import INTERFACE_FILE, RECORD_FILE, WEIGHTS_FILE
@@ -73,11 +74,8 @@ def scale_and_shift(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
 def convert(network: nn.Module, record: ModelRecord, plan: ExportPlan, folder: Path) -> tuple[str, bytes]:
     """The text of the .param file and the bytes of the .bin file."""
     height, width = record.image_size
-    with warnings.catch_warnings(action="ignore"), torch.no_grad():
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            network, (torch.zeros((1, 3, height, width)),), check_trace=False
-        )
-        torch.jit.save(traced, str(folder / "model.pt"))
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(traced(network, torch.zeros((1, 3, height, width))), str(folder / "model.pt"))
     shapes = [f"inputshape=[1,3,{height},{width}]"]
     if plan.dynamic_size:
         shapes.append(f"inputshape2=[1,3,{height + ANOTHER_SIZE},{width + ANOTHER_SIZE}]")

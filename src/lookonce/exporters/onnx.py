@@ -20,9 +20,11 @@ from lookonce.exporters.onnx_graph import IR_VERSION, OPSET, network_model
 from lookonce.exporters.plan import ExportPlan
 from lookonce.exporters.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
 from lookonce.exporters.rounding import fit_int8
-from lookonce.runtimes.exported import THRESHOLDS
+from lookonce.runtimes.exported import THRESHOLDS, default_thresholds
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
+
+LOWEST_OPSET = 13  # of any graph of ours: earlier ones have no Resize without a region of interest
 
 # The same selection as model/nms.py. B images, N boxes, C classes; K = the 2,000 highest-scoring pairs of box and class
 # (or all, if fewer); D detections. TopK sorts pairs, equal scores by index, and detections keep this order.
@@ -105,9 +107,9 @@ PADDED = (
 PACKED_GRAPH = """
 <ir_version: 10, opset_import: ["" : 18]>
 pack (float[B, N, 4] decoded_boxes_xyxy, float[B, N, C] decoded_scores) => (float[B, D, N] predictions)
-<float half = {0.5}>
+<float half = {0.5}, int64[2] two_each = {2, 2}>
 {
-    left_top, right_bottom = Split <axis = 2, num_outputs = 2> (decoded_boxes_xyxy)
+    left_top, right_bottom = Split <axis = 2> (decoded_boxes_xyxy, two_each)
     corner_sums = Add (left_top, right_bottom)
     centers = Mul (corner_sums, half)
     sizes = Sub (right_bottom, left_top)
@@ -136,11 +138,8 @@ BEST_CLASS = """
 
 
 def write_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
-    """Writes one self-contained .onnx file, atomically. export.base compares it with the network."""
-    if plan.precision == "int8":
-        proto = _in_int8(model, record, plan)
-    else:
-        proto = build_onnx(model, record, plan)
+    """Writes one self-contained .onnx file, atomically. exporters.base compares it with the network."""
+    proto = _in_int8(model, record, plan) if plan.precision == "int8" else build_onnx(model, record, plan)
     if plan.precision == "fp16":
         halve_weights(proto)
     # The thresholds become constants: ONNX Runtime would warn of each input that has a default. OnnxRuntime adds the
@@ -194,13 +193,34 @@ def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.
 
 
 def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The graph with the operators of another opset. SettingsError if ONNX cannot convert it."""
+    """The graph with the operators of another opset. SettingsError if it has operators that the opset lacks."""
     try:
-        return onnx.version_converter.convert_version(proto, opset)
+        if opset > OPSET:
+            return onnx.version_converter.convert_version(proto, opset)
+        return _declared(proto, opset)
     except Exception as error:  # ONNX's converter raises errors without a base class of its own
-        raise SettingsError.of(
-            "opset", opset, f"ONNX cannot convert this network ({error}); expected {OPSET} or higher"
-        ) from error
+        lowest = next(known for known in range(LOWEST_OPSET, OPSET + 1) if _is_valid(proto, known))
+        expected = f"expected {lowest} to {onnx.defs.onnx_opset_version()} for these outputs"
+        raise SettingsError.of("opset", opset, expected) from error
+
+
+def _declared(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The graph under an earlier opset, and the earliest IR version with it, which older runtimes need. Our operators
+    mean the same in each that has them; ONNX's converter has no way back for Pad and Split. ValidationError if not."""
+    declared = onnx.ModelProto()
+    declared.CopyFrom(proto)
+    declared.opset_import[0].version = opset
+    declared.ir_version = helper.find_min_ir_version_for(declared.opset_import)
+    onnx.checker.check_model(declared, full_check=True)
+    return declared
+
+
+def _is_valid(proto: onnx.ModelProto, opset: int) -> bool:
+    try:
+        _declared(proto, opset)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+        return False
+    return True
 
 
 def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool = False) -> str:
@@ -217,9 +237,8 @@ def _append_selection(proto: onnx.ModelProto, record: ModelRecord, *, padded: bo
     """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
     known = record.thresholds
     _append(proto, selection_graph(multi_label=known.multi_label, agnostic=known.agnostic, padded=padded))
-    values = np.float32(known.score), np.float32(known.iou), np.int64(known.max_detections)
-    for name, value in zip(THRESHOLDS, values, strict=True):
-        tensor = numpy_helper.from_array(np.asarray(value), name)
+    for name, value in default_thresholds(record).items():
+        tensor = numpy_helper.from_array(value, name)
         proto.graph.initializer.append(tensor)
         proto.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, ()))
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.plan import ExportPlan
-from lookonce.model.layers import INPUT, Step, steps_of
+from lookonce.model.layers import INPUT, Step, steps_of_record
 from lookonce.runtimes.exported import DECODED_OUTPUTS, INNER_NAMES, raw_names
 from lookonce.settings.dialects import Dialect
 from lookonce.settings.record import ModelRecord, Preprocessing
@@ -91,15 +91,7 @@ def _add_preprocessing(graph: Graph, preprocessing: Preprocessing) -> str:
 
 def _add_network(graph: Graph, pixels: str, record: ModelRecord) -> None:
     """The steps of model/layers.py; the heads have their raw names."""
-    dialect = record.dialect
-    steps = steps_of(
-        record.channels,
-        record.num_classes,
-        record.image_size,
-        activation=dialect.activation,
-        anchors=[len(mask) for mask in record.masks],
-        pool_edge=dialect.pool_edge,
-    )
+    steps = steps_of_record(record)
     readers = Counter(name for step in steps for name in step.inputs)
     pools = [step for step in steps if step.kind == "max pool"]
     halved = {step.inputs[0] for step in pools if step.stride == 2 and readers[step.inputs[0]] == 1}
@@ -117,7 +109,7 @@ def _add_network(graph: Graph, pixels: str, record: ModelRecord) -> None:
         elif step.kind == "concat":
             value = graph.add("neck.Concat", *inputs, axis=1)
         else:
-            value = inputs[0] if step.inputs[0] in halved else _add_pool(graph, inputs[0], step.stride, dialect)
+            value = inputs[0] if step.inputs[0] in halved else _add_pool(graph, inputs[0], step.stride, record.dialect)
         values[step.name] = value
 
 

@@ -37,7 +37,8 @@ from numpy.typing import NDArray
 
 from lookonce.exporters.plan import ExportPlan
 from lookonce.model.decode_numpy import to_network_input
-from lookonce.runtimes.exported import raw_names
+from lookonce.runtimes.exported import default_thresholds, raw_names
+from lookonce.runtimes.onnx import onnxruntime
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import temporary_folder
 
@@ -54,7 +55,6 @@ def quantise_onnx(
 
     output_ranges: module of a convolution -> range of its output, in place of that which ONNX Runtime finds.
     """
-    import onnxruntime
     from onnxruntime import quantization
 
     network = nodes_before(proto, raw_names(record))
@@ -97,13 +97,7 @@ def quantise_openvino(graph: Any, record: ModelRecord, plan: ExportPlan) -> Any:
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    known = record.thresholds
-    thresholds = {
-        "score_threshold": np.array(known.score, np.float32),
-        "iou_threshold": np.array(known.iou, np.float32),
-        "max_detections": np.array(known.max_detections, np.int64),
-    }
-    given = thresholds if plan.outputs == "detections" else {}
+    given = default_thresholds(record) if plan.outputs == "detections" else {}
     inputs = [{**one, **given} for one in calibration_inputs(record, plan)]
     ignored = nncf.IgnoredScope(names=operations_after(graph, raw_names(record)), validate=False)
     # nncf prints a progress bar, hence the redirect. It compiles, hence the thread: see runtimes/openvino.py.

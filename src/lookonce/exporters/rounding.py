@@ -1,8 +1,6 @@
 """What an INT8 export measures before it quantises: how weights are rounded, and the ranges of convolution outputs."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from lookonce.exporters.folding import fold_batchnorm
 from lookonce.model.backbone import ConvBlock, activate
+from lookonce.model.int8_scales import observed
 from lookonce.model.normalise import to_network_input
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.settings.record import ModelRecord
@@ -60,7 +59,20 @@ def fit_int8(
     assert isinstance(folded, YoloV3Tiny)
     convolutions = {name: one for name, one in folded.named_modules() if isinstance(one, nn.Conv2d)}
     blocks = {f"{name}.conv": one for name, one in folded.named_modules() if isinstance(one, ConvBlock)}
-    with _observed(convolutions, blocks, math.ceil(POSITIONS / len(canvases))) as seen:
+    seen = {name: _Seen() for name in convolutions}
+    num_positions, generator = math.ceil(POSITIONS / len(canvases)), torch.Generator().manual_seed(0)
+
+    def keep(name: str, values: Tensor, output: Tensor) -> None:
+        """Of one image, as many positions as make POSITIONS over all images."""
+        conv = convolutions[name]
+        seen[name].extremes.append((min(float(output.min()), 0.0), max(float(output.max()), 0.0)))
+        pooled = F.max_pool2d(output, 2) if name in blocks and blocks[name].then_pool else output
+        seen[name].outputs.append(_some(pooled.flatten(), 64 * num_positions, generator))
+        if conv.weight[0].numel() <= LARGEST_KERNEL:
+            windows = F.unfold(values, conv.kernel_size, padding=conv.kernel_size[0] // 2)[0].T  # (H * W, K)
+            seen[name].windows.append(_some(windows, num_positions, generator))
+
+    with observed(convolutions, keep):
         for canvas in canvases:
             folded(to_network_input(torch.from_numpy(canvas[None]), record.preprocessing))
     for name, conv in convolutions.items():
@@ -68,33 +80,6 @@ def fit_int8(
             _round(conv, torch.cat(seen[name].windows), largest)
     ranges = {name: _range_of_least_error(seen[name], block) for name, block in blocks.items()}
     return Fitted(model=folded, output_ranges=ranges)
-
-
-@contextmanager
-def _observed(
-    convolutions: dict[str, nn.Conv2d], blocks: dict[str, ConvBlock], num_positions: int
-) -> Iterator[dict[str, _Seen]]:
-    """What each convolution sees meanwhile, one image at a time; num_positions: sampled from each image."""
-    seen = {name: _Seen() for name in convolutions}
-    generator = torch.Generator().manual_seed(0)
-
-    def observe(name: str, conv: nn.Conv2d) -> torch.utils.hooks.RemovableHandle:
-        def keep(_module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            seen[name].extremes.append((min(float(output.min()), 0.0), max(float(output.max()), 0.0)))
-            pooled = F.max_pool2d(output, 2) if name in blocks and blocks[name].then_pool else output
-            seen[name].outputs.append(_some(pooled.flatten(), 64 * num_positions, generator))
-            if conv.weight[0].numel() <= LARGEST_KERNEL:
-                windows = F.unfold(inputs[0], conv.kernel_size, padding=conv.kernel_size[0] // 2)[0].T  # (H * W, K)
-                seen[name].windows.append(_some(windows, num_positions, generator))
-
-        return conv.register_forward_hook(keep)
-
-    hooks = [observe(name, conv) for name, conv in convolutions.items()]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _some(values: Tensor, most: int, generator: torch.Generator) -> Tensor:

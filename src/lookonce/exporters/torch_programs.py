@@ -4,16 +4,17 @@ import io
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lookonce.exporters.folding import fold_batchnorm
-from lookonce.exporters.metadata import describe
+from lookonce.exporters.metadata import describe, texts_of
 from lookonce.exporters.plan import ExportPlan
 from lookonce.model.decode import decode_heads
 from lookonce.model.normalise import to_network_input
-from lookonce.runtimes.exported import DECODED_OUTPUTS, INTERFACE_KEY, RECORD_KEY, Interface, raw_names
+from lookonce.runtimes.exported import DECODED_OUTPUTS, Interface, raw_names
 from lookonce.runtimes.pytorch import anchor_tensors
 from lookonce.settings.record import ModelRecord
 
@@ -63,15 +64,22 @@ def dynamic_dimensions(plan: ExportPlan) -> dict[int, object]:
     return dynamic
 
 
+def traced(network: nn.Module, example: Tensor) -> Any:
+    """The network as a TorchScript program."""
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():
+        return torch.jit.trace(network, (example,), check_trace=False)  # type: ignore[no-untyped-call]
+
+
 def write_torchscript(model: nn.Module, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
     """Writes a TorchScript archive. It takes any number of images of any size, regardless of the plan."""
     program = Program(model, record, plan)
-    with warnings.catch_warnings(action="ignore"), torch.no_grad():
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            program, (example_input(record, plan),), check_trace=False
+    content = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(
+            traced(program, example_input(record, plan)),
+            content,
+            _extra_files=extra_files(program, record, plan, plan.batch),
         )
-        content = io.BytesIO()
-        torch.jit.save(traced, content, _extra_files=extra_files(program, record, plan))
     path.write_bytes(without_sources(content))
 
 
@@ -85,7 +93,7 @@ def write_package(model: nn.Module, record: ModelRecord, plan: ExportPlan, path:
         for node in exported.graph.nodes:
             node.meta.pop("stack_trace", None)  # lines of source, with their paths on this machine
         content = io.BytesIO()  # with a path, the archive would contain the file name
-        torch.export.save(exported, content, extra_files=extra_files(program, record, plan))
+        torch.export.save(exported, content, extra_files=extra_files(program, record, plan, plan.batch))
     path.write_bytes(content.getvalue())
 
 
@@ -99,15 +107,12 @@ def without_sources(archive: io.BytesIO) -> bytes:
     return kept.getvalue()
 
 
-def extra_files(program: Program, record: ModelRecord, plan: ExportPlan) -> dict[str, str]:
-    """Record and interface as JSON, for both formats."""
+def extra_files(program: Program, record: ModelRecord, plan: ExportPlan, batch: int) -> dict[str, str]:
+    """Record and interface as JSON, for these formats and those of mobile.py. batch: of the file, 0 for any."""
     interface = Interface(
         takes="pixels" if plan.preprocess else "normalised",
-        batch=plan.batch,
+        batch=batch,
         outputs=program.outputs,
         any_size=plan.dynamic_size,
     )
-    return {
-        RECORD_KEY: describe(record, plan, torch=torch.__version__).model_dump_json(),
-        INTERFACE_KEY: interface.model_dump_json(),
-    }
+    return texts_of(describe(record, plan, torch=torch.__version__), interface)

@@ -145,7 +145,8 @@ class TaskAligned:
 
     @torch.no_grad()
     def __call__(self, heads: Sequence[HeadPrediction], targets: Targets) -> list[Tensor]:
-        overlaps = torch.cat([self._overlaps(head, targets) for head in heads], dim=2)  # (B, M, N)
+        predicted = torch.cat([head.boxes_xyxy.flatten(1, 3) for head in heads], dim=1)  # (B, N, 4)
+        overlaps = iou(targets.boxes_xyxy[:, :, None], predicted[:, None]).clamp(0, 1)  # (B, M, N)
         scores = torch.cat([self._scores(head, targets) for head in heads], dim=2)
         near = torch.cat([self._near(head, targets) for head in heads], dim=2)
         quality = torch.where(near, scores**self.alpha * overlaps**self.beta, 0.0)
@@ -157,9 +158,6 @@ class TaskAligned:
         return [
             part.view(head.logits.shape[:4]) for part, head in zip(torch.split(assigned, counts, 1), heads, strict=True)
         ]
-
-    def _overlaps(self, head: HeadPrediction, targets: Targets) -> Tensor:
-        return iou(targets.boxes_xyxy[:, :, None], head.boxes_xyxy.flatten(1, 3)[:, None]).clamp(0, 1)
 
     def _scores(self, head: HeadPrediction, targets: Targets) -> Tensor:
         """(B, M, N) predicted probability of each box's class: objectness times class probability."""

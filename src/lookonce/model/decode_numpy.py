@@ -34,8 +34,13 @@ def decode_heads(raws: Sequence[Float32], record: ModelRecord) -> tuple[Float32,
 
     N: heads, then rows, columns and anchors.
     """
-    decoded = [_decode_head(raw, head, record) for head, raw in enumerate(raws)]
-    return np.concatenate([boxes for boxes, _ in decoded], axis=1), np.concatenate([s for _, s in decoded], axis=1)
+    boxes, scores = [], []
+    for head, raw in enumerate(raws):
+        logits = _logits(raw, head, record)
+        found = _decode(logits, *_cells_and_anchors(logits.shape[1:], head, record), head, record)
+        boxes.append(found[0].reshape(len(raw), -1, 4))
+        scores.append(found[1].reshape(len(raw), -1, record.num_classes))
+    return np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1)
 
 
 def decode_candidates(
@@ -53,12 +58,6 @@ def decode_candidates(
         boxes.append(found[0])
         scores.append(found[1])
     return np.concatenate(boxes), np.concatenate(scores)
-
-
-def _decode_head(raw: Float32, head: int, record: ModelRecord) -> tuple[Float32, Float32]:
-    logits = _logits(raw, head, record)
-    boxes_xyxy, scores = _decode(logits, *_cells_and_anchors(logits.shape[1:], head, record), head, record)
-    return boxes_xyxy.reshape(len(raw), -1, 4), scores.reshape(len(raw), -1, record.num_classes)
 
 
 def _logits(raw: Float32, head: int, record: ModelRecord) -> Float32:

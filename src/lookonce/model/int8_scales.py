@@ -5,7 +5,9 @@ x = scale * (q - zero_point) with q in 0..255 (in int8, subtract 128 from q and 
 the weights first, as in exported files.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +58,7 @@ def weight_scales(model: YoloV3Tiny) -> dict[str, Weights]:
         for name, block in model.eval().named_modules()
         if isinstance(block, ConvBlock)
     }
-    for name, conv in (convolutions | {"head32": model.head32, "head16": model.head16}).items():
+    for name, conv in (convolutions | _heads(model)).items():
         assert conv.bias is not None
         largest = conv.weight.detach().abs().amax(dim=(1, 2, 3)).cpu().numpy()
         scales = np.where(largest > 0, largest / LARGEST_WEIGHT, 1.0).astype(np.float32)
@@ -71,22 +73,33 @@ def activation_ranges(model: YoloV3Tiny, batches: Iterable[Tensor]) -> dict[str,
     Measured after the activation and, if one follows, after the halving max pool. The range is valid before the pool
     too: a value below it is never the maximum of its 2x2 window. The heads' outputs are logits.
     """
-    ranges: dict[str, Range] = {}
+    ranges: dict[str, Range] = defaultdict(Range)
     blocks = {name: block for name, block in model.named_modules() if isinstance(block, ConvBlock)}
-    observed: dict[str, nn.Module] = {**blocks, "head32": model.head32, "head16": model.head16}
 
-    def observe(name: str) -> torch.utils.hooks.RemovableHandle:
-        def record_range(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            ranges[name] = ranges.get(name, Range()).widened(output)
+    def widen(name: str, _values: Tensor, output: Tensor) -> None:
+        ranges[name] = ranges[name].widened(output)
 
-        return observed[name].register_forward_hook(record_range)
-
-    hooks = [observe(name) for name in observed]
-    try:
+    with observed({**blocks, **_heads(model)}, widen):
         for images in batches:
-            ranges["images"] = ranges.get("images", Range()).widened(images)
+            ranges["images"] = ranges["images"].widened(images)
             model.eval()(images)
+    return dict(ranges)
+
+
+@contextmanager
+def observed(modules: Mapping[str, nn.Module], see: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
+    """Inside the block each call of a module calls see(name, input, output)."""
+
+    def hook_of(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        return lambda _module, inputs, output: see(name, inputs[0], output)
+
+    hooks = [module.register_forward_hook(hook_of(name)) for name, module in modules.items()]
+    try:
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-    return ranges
+
+
+def _heads(model: YoloV3Tiny) -> dict[str, nn.Conv2d]:
+    return {name: module for name, module in model.named_children() if isinstance(module, nn.Conv2d)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lookonce.settings.dialects import PoolEdge
+from lookonce.settings.record import ModelRecord
 
 Shape = tuple[int, int, int]  # channels, height, width
 Kind = Literal["conv", "max pool", "upsample", "concat"]
@@ -146,6 +147,18 @@ def steps_of(
         last = table.conv("neck12", last, channels[12], 3)
         table.conv("head8", last, outputs[2], 1, head=True)
     return table.steps
+
+
+def steps_of_record(record: ModelRecord, size_hw: tuple[int, int] | None = None) -> list[Step]:
+    """Steps of the network of a record. size_hw: of the network input; None: that of the record."""
+    return steps_of(
+        record.channels,
+        record.num_classes,
+        size_hw or record.image_size,
+        activation=record.dialect.activation,
+        anchors=[len(mask) for mask in record.masks],
+        pool_edge=record.dialect.pool_edge,
+    )
 
 
 def live_values(steps: Sequence[Step]) -> list[int]:

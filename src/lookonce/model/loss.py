@@ -68,11 +68,10 @@ class DetectionLoss:
     ) -> LossParts:
         heads = self._heads(raws)
         assigned_maps = self.assigner(heads, targets)
+        input_wh = raws[0].shape[3] * self.strides[0], raws[0].shape[2] * self.strides[0]
+        triples = zip(heads, assigned_maps, self.head_weights, strict=True)
         parts = torch.stack(
-            [
-                self._head_parts(head, assigned, targets, _input_wh(raws[0], self.strides[0])) * weight
-                for head, assigned, weight in zip(heads, assigned_maps, self.head_weights, strict=True)
-            ]
+            [self._head_parts(head, assigned, targets, input_wh) * weight for head, assigned, weight in triples]
         ).sum(0)
         if self.per_object:
             count = torch.stack([(assigned >= 0).sum() for assigned in assigned_maps]).sum().float()
@@ -171,7 +170,3 @@ def ignored_predictions(boxes_xyxy: Tensor, targets: Targets, objects: Tensor, i
         in_crowd = (overlap_wh.clamp(0).prod(-1) >= half_areas) & targets.crowd[:, rows, None]
         ignored |= (close | in_crowd).any(1, keepdim=True)
     return ignored.view(boxes_xyxy.shape[:4])
-
-
-def _input_wh(raw: Tensor, stride: int) -> tuple[int, int]:
-    return raw.shape[3] * stride, raw.shape[2] * stride

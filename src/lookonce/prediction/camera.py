@@ -17,7 +17,7 @@ from PIL import ImageGrab
 
 from lookonce.errors import DataError
 from lookonce.log import get_logger
-from lookonce.prediction.video import Frame
+from lookonce.prediction.video import Frame, seconds_since
 
 SCREEN_SECONDS = 0.04  # minimum time between two screenshots
 LONGEST_WAIT = 30.0  # seconds between two attempts to reconnect
@@ -25,12 +25,22 @@ MISSING_FRAMES = 30  # failed reads in a row, about a second, after which the ca
 
 
 def camera_frames(index: int) -> Generator[Frame]:
-    """Frames of the camera with this index, until it is disconnected."""
-    capture = cv2.VideoCapture(index)
+    """Opens the camera with this index at once; its frames, until it is disconnected."""
+    logging = cv2.utils.logging
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # it warns for each interface that has no such camera
     try:
-        if not capture.isOpened():
-            problem = "cannot be opened; check that it is connected, not in use, and that you may read it"
-            raise DataError(f"camera {index}: {problem}", value=index)
+        capture = cv2.VideoCapture(index)
+    finally:
+        logging.setLogLevel(level)
+    if not capture.isOpened():
+        problem = "cannot be opened; check that it is connected, not in use, and that you may read it"
+        raise DataError(f"camera {index}: {problem}", value=index)
+    return _frames_of(capture)
+
+
+def _frames_of(capture: cv2.VideoCapture) -> Generator[Frame]:
+    try:
         started, failures = time.monotonic(), 0
         while failures < MISSING_FRAMES:
             there, image = capture.read()
@@ -84,11 +94,11 @@ def reconnecting(
         why = f"{name}: the connection ended" if error is None else str(error)
         get_logger().warning(f"{why}; attempt {failed} of {attempts} to reconnect in {seconds:g} s")
         wait(seconds)
-        offset = Fraction(time.monotonic() - started).limit_denominator(90_000)
+        offset = seconds_since(started)
 
 
 def _frame(image: NDArray[np.uint8], started: float) -> Frame:
-    return Frame(seconds=Fraction(time.monotonic() - started).limit_denominator(90_000), pixels=lambda: image)
+    return Frame(seconds=seconds_since(started), pixels=lambda: image)
 
 
 class LatestFrame:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.prediction.predictor import Detects
-from lookonce.settings.names import require_one_of
+from lookonce.settings.names import few, require_one_of
 
 
 class ClassFilter:
@@ -34,5 +34,5 @@ def chosen_labels(classes: str, class_names: Sequence[str]) -> list[int]:
         elif word.isdecimal() and int(word) < len(class_names):
             labels.append(int(word))
         else:
-            require_one_of("classes", word, class_names, f"names or numbers of {', '.join(class_names)}")
+            require_one_of("classes", word, class_names, f"names or numbers of {few(class_names)}")
     return labels

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lookonce.boxes import pairwise_overlap_xyxy
 from lookonce.colors import Color, class_color, text_color
 from lookonce.detections import Detections
 
@@ -136,11 +137,10 @@ def _sides(box: Rectangle, line: int, image: NDArray[np.uint8]) -> list[NDArray[
 def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) -> _Tag:
     """numbers: after the class name, track ID and score: ` #7 0.91`."""
     text = class_names[label]
-    name = _font_name(text)
-    if name is None:
-        text, name = f"class {label}", OWN_FONT
-    font = _font(name, style.letters)
-    assert font is not None  # as _font_name has found
+    font = font_for(text, style.letters)
+    if font is None:
+        text, font = f"class {label}", _font(OWN_FONT, style.letters)
+    assert font is not None  # Pillow has one
     # Rendered in two parts for the cache: there are few names and few numbers, but many pairs.
     ink = np.hstack([_lettering(text, font), _lettering(numbers, font)])
     height, width = ink.shape
@@ -212,14 +212,17 @@ def _places(
 
 def _hidden(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """(K, 4) places, (N, 4) rectangles -> (K,) sum of the intersection areas of each place, in pixels."""
-    top_left = np.maximum(places[:, None, :2], others[None, :, :2])
-    bottom_right = np.minimum(places[:, None, 2:], others[None, :, 2:])
-    return np.asarray(np.prod(np.maximum(bottom_right - top_left, 0), axis=2).sum(axis=1))
+    return np.asarray(pairwise_overlap_xyxy(places, others).sum(axis=1))
+
+
+def font_for(text: str, size: int) -> Font | None:
+    """The first font that has all letters of the text, `size` pixels high; None: no font has."""
+    name = _font_name(text)
+    return None if name is None else _font(name, size)
 
 
 @cache
 def _font_name(text: str) -> str | None:
-    """The first font that has all letters of the text; None: no font has."""
     for name in (OWN_FONT, *WIDE_FONTS):
         font = _font(name, 16)
         if font is not None and _has_letters(font, text):

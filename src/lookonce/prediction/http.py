@@ -4,6 +4,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from http.client import HTTPException, HTTPResponse
 from typing import Literal
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from lookonce.errors import DataError
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
-from lookonce.prediction.video import WAIT_SECONDS
+from lookonce.prediction.video import WAIT_SECONDS, seconds_since
 from lookonce.remote.urls import HTTP, request_of, without_password
 
 IMAGE_TYPES = ("image/",)
@@ -42,12 +43,9 @@ class HttpResponse:
     def images(self) -> Iterator[tuple[Fraction, bytes]]:
         """Seconds since the start and the bytes of each image, until the server closes the connection."""
         started = time.monotonic()
-        with self._response:
-            try:
-                for content in images_in(self._response, multipart=True):
-                    yield Fraction(time.monotonic() - started).limit_denominator(90_000), content
-            except (OSError, HTTPException) as error:
-                raise DataError.at(self._name, f"connection lost: {error}") from error
+        with _received(self._response, self._name) as response:
+            for content in images_in(response, multipart=True):
+                yield seconds_since(started), content
 
 
 def open_url(url: str) -> HttpResponse | None:
@@ -84,8 +82,14 @@ def _answered(url: str, name: str) -> HTTPResponse:
 
 
 def _whole(response: HTTPResponse, name: str) -> bytes:
+    with _received(response, name):
+        return response.read(max_image_bytes())
+
+
+@contextmanager
+def _received(response: HTTPResponse, name: str) -> Iterator[HTTPResponse]:
     with response:
         try:
-            return response.read(max_image_bytes())
+            yield response
         except (OSError, HTTPException) as error:
             raise DataError.at(name, f"connection lost: {error}") from error

@@ -1,17 +1,18 @@
 """Writes annotated images and videos, and a crop of each detected object: `--save images,crops`."""
 
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
+from lookonce.letterbox import ImageArray
 from lookonce.ordered import ordered_map
 from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import Prediction
@@ -19,8 +20,6 @@ from lookonce.prediction.sources import Clip, ImageSource, Media
 from lookonce.prediction.video import VideoWriter, require_video
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained
-
-ImageArray = NDArray[np.uint8]
 
 # Images of other formats (GIF, TIFF ...) are saved as JPEG, under their full name plus .jpg.
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -34,18 +33,13 @@ class Renderer:
     """Draws the predictions that pass through `drawn` into `folder`: one file per image, one .mp4 per clip."""
 
     def __init__(self, folder: Path, record: ModelRecord, *, images: bool, crops: bool) -> None:
-        self._folder, self._record = folder, record
-        self._steps: list[Callable[[Prediction], ImageArray | None]] = []
-        if crops:
-            self._steps.append(self._crop)
-        if images:
-            self._steps.append(self._draw)
+        self._folder, self._record, self._images, self._crops = folder, record, images, crops
         self._clip: Clip | None = None
         self._writer: VideoWriter | None = None
 
     def drawn(self, predictions: Iterator[Prediction], *, live: bool = False) -> Iterator[Prediction]:
         """Yields each prediction after its files have been written."""
-        if not self._steps:
+        if not (self._images or self._crops):
             yield from predictions
             return
         with closing(self), ThreadPoolExecutor(NUM_WRITERS, "lookonce-draw") as writers:
@@ -67,23 +61,18 @@ class Renderer:
             self._writer = None
 
     def _finish(self, one: Prediction) -> tuple[Prediction, ImageArray | None]:
-        """The annotated frame of a clip, to be written in order; None for a single image, which is already written."""
-        frames = [step(one) for step in self._steps]
-        return one, frames[-1]
-
-    def _draw(self, one: Prediction) -> ImageArray | None:
-        drawn = draw(one.image, one.detections, self._record.class_names, track_ids=one.track_ids)
+        """The annotated frame of a clip, to be written in order; all other files are written here."""
+        names = self._record.class_names
+        for number, (crop, label) in enumerate(crops_of(one.image, one.detections) if self._crops else (), start=1):
+            path = drawing_path(one.source, self._folder / CROPS / folder_name(names, label))
+            _write(path.with_stem(f"{path.stem}-{number}"), crop)
+        if not self._images:
+            return one, None
+        drawn = draw(one.image, one.detections, names, track_ids=one.track_ids)
         if one.source.clip is not None:
-            return drawn
+            return one, drawn
         _write(drawing_path(one.source, self._folder), drawn)
-        return None
-
-    def _crop(self, one: Prediction) -> None:
-        for number, (crop, label) in enumerate(crops_of(one.image, one.detections), start=1):
-            place = one.source.place
-            suffix = place.suffix if place.suffix.lower() in DRAWN_SUFFIXES else ".jpg"
-            name = place.with_name(f"{place.stem}-{number}{suffix}")
-            _write(self._folder / CROPS / folder_name(self._record.class_names, label) / name, crop)
+        return one, None
 
 
 def drawing_path(source: ImageSource | Clip, folder: Path) -> Path:
@@ -99,9 +88,10 @@ def require_untouched(media: Media, folder: Path) -> None:
     be written."""
     if media.clips:
         require_video()
-    originals = {entry.path.resolve() for entry in media.known if entry.path is not None}
+    # Path.resolve raises RuntimeError for a link that leads to itself.
+    originals = {os.path.realpath(entry.path) for entry in media.known if entry.path is not None}
     for entry in media.known:
-        if drawing_path(entry, folder).resolve() in originals:
+        if os.path.realpath(drawing_path(entry, folder)) in originals:
             problem = f"the annotated copy would replace the original {entry.name}; choose another folder"
             raise SettingsError.of("output", folder, problem)
 

@@ -15,6 +15,7 @@ from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.renderer import DRAWN_SUFFIXES, encode
 from lookonce.prediction.sources import ImageSource
+from lookonce.settings.names import few
 from lookonce.shown import shown
 from lookonce.storage import os_errors_explained
 
@@ -123,10 +124,8 @@ class PredictedImage:
 
     def __str__(self) -> str:
         """`dog.jpg: car 0.64, bicycle 0.59, dog 0.56`, highest score first."""
-        words = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)][:MOST_IN_LINE]
-        left = len(self) - len(words)
-        found = shown(", ".join(words)) or "no detections"
-        return f"{shown(str(self.place))}: {found}{f' and {left} more' if left else ''}"
+        words = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
+        return f"{shown(str(self.place))}: {shown(few(words, MOST_IN_LINE)) or 'no detections'}"
 
     def _repr_png_(self) -> bytes:
         """The annotated image, shown by notebooks."""

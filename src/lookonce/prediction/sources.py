@@ -38,7 +38,8 @@ from lookonce.storage import require_regular_file
 NUM_READERS = 2  # threads that read images
 LONGEST_NAME = 60  # characters of an image's name in the name of its results
 SCREEN = "screen"
-NO_IMAGES = f"holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}"
+LISTED = "other formats: docs/predict.md"
+NO_IMAGES = f"holds no images or videos; expected files ending in .jpg, .png, .webp, .mp4, .mov ... ({LISTED})"
 EXPECTED = "expected an image, a video, a folder, a pattern, a .txt list, a camera index, a URL, s3://, screen, or -"
 
 
@@ -83,11 +84,9 @@ class ImageSource:
         """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as an image."""
         if self.pixels is not None:
             return self.pixels()
-        if self.fetch is not None:
-            return read_streamed(self.fetch(), self.name)
-        if self.path is None:
-            return read_streamed(self.content or b"", self.name)
-        return read_image(self.path, name=self.name)
+        if self.path is not None:
+            return read_image(self.path, name=self.name)
+        return read_streamed(self.fetch() if self.fetch is not None else self.content or b"", self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +147,8 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     links to places outside it.
     """
     text = str(source)
+    if not text.strip():
+        raise DataError("source: empty; expected a path, a URL or another source; is a variable of the shell unset?")
     if text == "-":
         return Media(entries=_in_stream(sys.stdin.buffer), total=None)
     if is_manifest(text) and (is_remote(text) or _has_addresses(Path(text))):
@@ -157,11 +158,18 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
         return _in_store(text, as_files=as_files)
     if is_url(text):
         return _at_url(text, reconnect)
-    is_here = Path(text).exists()
+    try:
+        is_here = Path(text).exists()
+    except OSError as too_long:
+        raise DataError.at(text, f"{too_long.strerror}; {EXPECTED}") from too_long
     if text == SCREEN and not is_here:
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:
-        return _live(f"camera {text}", f"camera-{text}", partial(camera_frames, int(text)), reconnect)
+        return _of_camera(int(text), reconnect)
+    return _of_files(text, follow_links)
+
+
+def _of_files(text: str, follow_links: bool) -> Media:
     paths, folder = _paths(text, follow_links)
     places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
     entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
@@ -177,7 +185,7 @@ def find_images(source: str | Path) -> list[ImageSource]:
     entries = [entry for entry in find_media(source, follow_links=True).entries if isinstance(entry, ImageSource)]
     found = [entry for entry in entries if entry.pixels is None]
     if not found:
-        raise DataError.at(source, f"holds no images; expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError.at(source, f"holds no images; expected files ending in .jpg, .png, .webp ... ({LISTED})")
     return found
 
 
@@ -358,6 +366,15 @@ def _frames_of(clip: Clip) -> Iterator[ImageSource]:
             )
     except DataError as error:
         yield _unreadable(clip.name, clip.place, error)
+
+
+def _of_camera(index: int, reconnect: int) -> Media:
+    opened = iter([camera_frames(index)])  # raises now if there is none
+
+    def frames() -> Iterable[Frame]:
+        return next(opened, None) or camera_frames(index)
+
+    return _live(f"camera {index}", f"camera-{index}", frames, reconnect)
 
 
 def _live(name: str, place: str, frames: Callable[[], Iterable[Frame]], reconnect: int = 0) -> Media:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.boxes import area_xyxy
+from lookonce.boxes import area_xyxy, pairwise_overlap_xyxy
 from lookonce.detections import Detections
+from lookonce.letterbox import ImageArray
 from lookonce.prediction.predictor import Detects
 
-ImageArray = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Window = tuple[int, int, int, int]  # left, top, right, bottom; pixels of the image, right and bottom exclusive
 
@@ -136,7 +136,9 @@ class _Kept:
 
     def take(self, box: _Box) -> None:
         """Keep the box, join it with its other part, or drop it as a duplicate of a kept box."""
-        overlaps, area, areas = self._overlaps(box), area_xyxy(box.xyxy), area_xyxy(self.boxes_xyxy[: self.count])
+        boxes_xyxy = self.boxes_xyxy[: self.count]
+        overlaps = pairwise_overlap_xyxy(box.xyxy[None], boxes_xyxy)[0]  # (count,)
+        area, areas = area_xyxy(box.xyxy), area_xyxy(boxes_xyxy)
         same_class = self.labels[: self.count] == box.label
         duplicates = (same_class | self.agnostic) & (overlaps > self.iou_threshold * (area + areas - overlaps))
         # Of any class: half a key may be classified as a nut.
@@ -156,12 +158,6 @@ class _Kept:
         row, self.count = self.count, self.count + 1
         self.boxes_xyxy[row], self.scores[row] = box.xyxy, box.score
         self.labels[row], self.cut[row] = box.label, box.cut
-
-    def _overlaps(self, box: _Box) -> Floats:
-        """(count,) intersection area with each kept box, in pixels."""
-        kept = self.boxes_xyxy[: self.count]
-        wh = np.minimum(box.xyxy[2:], kept[:, 2:]) - np.maximum(box.xyxy[:2], kept[:, :2])
-        return np.asarray(np.prod(np.maximum(wh, 0), axis=1))
 
 
 def _joined(box: _Box, other: _Box) -> _Box:

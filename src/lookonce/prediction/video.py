@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.data.images import max_pixels
 from lookonce.errors import DataError, MissingExtra
+from lookonce.letterbox import ImageArray
 from lookonce.storage import os_errors_explained
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-ImageArray = NDArray[np.uint8]
 
 # Containers that PyAV reads; a GIF counts as an image (its first frame).
 VIDEO_SUFFIXES = frozenset(
@@ -50,6 +50,11 @@ class Frame:
 
     seconds: Fraction
     pixels: Callable[[], ImageArray]
+
+
+def seconds_since(started: float) -> Fraction:
+    """Time of a frame that has no timestamp of its own; started: value of time.monotonic()."""
+    return Fraction(time.monotonic() - started).limit_denominator(90_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +96,9 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
             if isinstance(frame, DataError):
                 yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(refuse, frame))
                 continue
-            time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
-            start = time if start is None else start
-            given = seconds if time is None or start is None else time - start
+            own = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+            start = own if start is None else start
+            given = seconds if own is None or start is None else own - start
             # Some files repeat or omit timestamps; a written video needs increasing ones.
             seconds = given if given > seconds else max(seconds, Fraction(0)) + 1 / rate
             yield Frame(seconds=seconds, pixels=partial(_upright_rgb, frame))
@@ -190,13 +195,12 @@ class VideoWriter:
 
     def add(self, image: ImageArray, seconds: Fraction) -> None:
         """image (H, W, 3) uint8 RGB, resized to the first one's size; seconds must increase."""
-        if self._stream is None:
-            self._stream = self._new_stream(image)
         # yuv420p stores one colour for 2 x 2 pixels, so the last row or column of an odd size is repeated.
-        height, width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
-        image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
+        image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
+        if self._stream is None:
+            self._stream = self._new_stream(image.shape[1], image.shape[0])
         size_wh = (self._stream.width, self._stream.height)
-        if (width, height) != size_wh:
+        if image.shape[1::-1] != size_wh:
             image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
         frame = self._av.VideoFrame.from_ndarray(image, format="rgb24")
         self._last_tick = frame.pts = max(round(seconds / WRITTEN_TIME_BASE), self._last_tick + 1)
@@ -214,10 +218,10 @@ class VideoWriter:
                 self._new.replace(self.path)
             self._new.unlink(missing_ok=True)
 
-    def _new_stream(self, image: ImageArray) -> Any:
+    def _new_stream(self, width: int, height: int) -> Any:
         name = next(name for name in ENCODERS if name in self._av.codecs_available)
         stream = self._container.add_stream(name, rate=self._rate.limit_denominator(1001), options=ENCODERS[name])
-        stream.height, stream.width = image.shape[0] + image.shape[0] % 2, image.shape[1] + image.shape[1] % 2
+        stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = WRITTEN_TIME_BASE
         stream.codec_context.thread_count = 2  # the other cores run the network

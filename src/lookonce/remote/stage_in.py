@@ -61,10 +61,11 @@ def unpack_once(archive: Path, folder: Path) -> Path:
         identity = f"{archive.stat().st_size} {archive.stat().st_mtime_ns}"
         if folder.exists() and mark.is_file() and mark.read_text(encoding="utf-8") == identity:
             return folder
+        if not folder.exists():  # else `unzip` refuses
+            write_file(mark, identity)  # first: a kill leaves no folder without its mark
         get_logger().info(f"unpacking {archive} to {folder}")
         with progress_of(f"unpacking {archive.name}", "files") as on_progress:
             unzip(archive, folder, on_progress)
-        write_file(mark, identity)
     return folder
 
 

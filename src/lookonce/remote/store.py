@@ -4,7 +4,6 @@ moxing is Huawei's library; only ModelArts' container images contain it. In some
 OBS. It is imported only if LOOKONCE_MOXING=1.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lookonce.log import is_on
 from lookonce.remote.objects import Entry, Location, ObjectStore, RemoteError, UnreadableObject, etag_of
 
 ASKED_FOR = "LOOKONCE_MOXING"
@@ -19,12 +19,7 @@ ASKED_FOR = "LOOKONCE_MOXING"
 
 def open_store() -> ObjectStore:
     """The client that the environment variables select."""
-    return MoxingStore() if is_switched_on(ASKED_FOR) else ObjectStore()
-
-
-def is_switched_on(variable: str) -> bool:
-    """Whether an environment variable is set, and not to 0, false or no."""
-    return os.environ.get(variable, "").lower() not in ("", "0", "false", "no")
+    return MoxingStore() if is_on(ASKED_FOR) else ObjectStore()
 
 
 class MoxingStore(ObjectStore):
@@ -96,9 +91,13 @@ class MoxingStore(ObjectStore):
 
     def _body(self, location: Location, *, max_bytes: int | None = None, **request: str) -> bytes:
         first, _, last = request.get("Range", "").removeprefix("bytes=").partition("-")
+        most = -1 if max_bytes is None else max_bytes + 1
         with _errors_explained(location), self._file.File(_address(location), "rb") as file:
             file.seek(int(first or 0))
-            return bytes(file.read(int(last) + 1 - int(first)) if last else file.read())[:max_bytes]
+            content = bytes(file.read(int(last) + 1 - int(first) if last else most))
+        if max_bytes is not None and len(content) > max_bytes:
+            raise UnreadableObject.at(str(location), f"too large; expected an image of at most {max_bytes:,} bytes")
+        return content
 
 
 @contextmanager

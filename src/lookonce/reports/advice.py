@@ -12,7 +12,7 @@ from lookonce.data.anchors import (
     boxes_at_input,
     crowded_share,
     fit_anchors,
-    size_overlaps,
+    mean_best_overlap,
 )
 from lookonce.data.dataset import Dataset
 from lookonce.data.selection import even_choice, take_images
@@ -20,6 +20,7 @@ from lookonce.model.layers import steps_of
 from lookonce.settings.image_size import hw_of
 from lookonce.settings.record import FULL_CHANNELS
 from lookonce.settings.schema import default_of
+from lookonce.shown import percent
 
 IMAGE_SIZES = tuple(range(320, 641, 32))
 TINY_PIXELS = 8.0
@@ -99,7 +100,7 @@ def _row(dataset: Dataset, image_size: int, anchors: NDArray[np.float64]) -> Siz
         recall_16=best_possible_recall(sizes, anchors[:half]),
         recall_32=best_possible_recall(sizes, anchors[half:]),
         recall=best_possible_recall(sizes, anchors),
-        overlap=float(size_overlaps(sizes, anchors).max(1).mean()),
+        overlap=mean_best_overlap(sizes, anchors),
         crowded=crowded_share(boxes, image_rows, anchors, ANCHOR_STRIDES),
         gflop=2 * sum(step.macs for step in steps) / 1e9,
     )
@@ -121,24 +122,19 @@ def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[
         )
     if last.tiny > TOO_MANY_TINY:
         yield (
-            f"Even at {last.image_size}, {_percent(last.tiny)} of the objects are under {TINY_PIXELS:g} pixels: split "
+            f"Even at {last.image_size}, {percent(last.tiny)} of the objects are under {TINY_PIXELS:g} pixels: split "
             "the images into tiles, or take them from a shorter distance."
         )
     if usual_side < best.image_size:
         yield f"Most images have at most {usual_side} pixels a side: upscaling separates objects but adds no detail."
     if best.recall < 1 - ACCEPTED:
         yield (
-            f"The anchors can fit {_percent(best.recall)} of the objects: their sizes vary more than six anchors cover."
+            f"The anchors can fit {percent(best.recall)} of the objects: their sizes vary more than six anchors cover."
         )
 
 
 def _lost(row: SizeRow) -> str:
     return (
-        f"{_percent(row.tiny)} of the objects are under {TINY_PIXELS:g} pixels, and {_percent(row.crowded)} share "
+        f"{percent(row.tiny)} of the objects are under {TINY_PIXELS:g} pixels, and {percent(row.crowded)} share "
         "their cell and anchor with another"
     )
-
-
-def _percent(share: float) -> str:
-    """0..1 -> 0 %, 0.3 %, 12 %."""
-    return f"{100 * share:.1f} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"

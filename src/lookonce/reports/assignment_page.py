@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.colors import Color
 from lookonce.data.loader import Batch
+from lookonce.letterbox import ImageArray
 from lookonce.reports.sheets import GAP, arranged
 from lookonce.settings.names import counted
 
-Image = NDArray[np.uint8]
-Color = tuple[int, int, int]
 # RGB, one per anchor, smallest first; distinct on microscope images as well as on streets.
 COLORS: tuple[Color, ...] = (
     (255, 225, 25),
@@ -34,26 +34,28 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """The assignment of one head. assigned (B, H, W, A): row of the assigned ground truth among the boxes of the image,
-    -1 for none; anchors_wh (A, 2) pixels of the network input; first_anchor: index of the head's first anchor among all
-    anchors, smallest first."""
+    -1 for none; anchors_wh (A, 2) pixels of the network input; mask (A,): indices of these anchors among all anchors,
+    smallest first."""
 
     stride: int
     anchors_wh: NDArray[np.float32]
-    first_anchor: int
+    mask: tuple[int, ...]
     assigned: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorCount:
-    """Numbers of boxes and predictions that are assigned to each other with this anchor. anchor_wh: pixels."""
+    """Numbers of boxes and predictions that are assigned to each other with an anchor of a head. anchor: its index
+    among all anchors; anchor_wh: pixels."""
 
+    anchor: int
     stride: int
     anchor_wh: tuple[float, float]
     boxes: int
     predictions: int
 
 
-def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) -> Image:
+def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) -> ImageArray:
     """The batch's images with boxes, and a mark for each assigned prediction, connected to the centre of its box."""
     scale = max(1, -(-SMALLEST_SIDE // batch.images.shape[1]))
     images = [draw_image(batch, heads, index, scale) for index in range(len(batch.images))]
@@ -65,7 +67,7 @@ def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) ->
     return np.concatenate(parts, axis=1)
 
 
-def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> Image:
+def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> ImageArray:
     """One image of the batch, enlarged by scale; a box without an assigned prediction is red."""
     canvas = cv2.resize(batch.images[index], None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     canvas = (canvas * 0.6 + PAPER * 0.15).astype(np.uint8)  # dimmed, so that marks stand out
@@ -81,20 +83,20 @@ def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> I
     return np.asarray(canvas, np.uint8)
 
 
-def _draw_marks(canvas: Image, head: Head, index: int, boxes: NDArray[np.float32], scale: int) -> None:
+def _draw_marks(canvas: ImageArray, head: Head, index: int, boxes: NDArray[np.float32], scale: int) -> None:
     """Draws the marks of a head; the anchors of a cell are side by side in it."""
     num_anchors = len(head.anchors_wh)
     for row, column, anchor in np.argwhere(head.assigned[index] >= 0).tolist():
         left, top, right, bottom = boxes[head.assigned[index, row, column, anchor]].tolist()
         x = (column + (anchor + 1) / (num_anchors + 1)) * head.stride * scale
         y = (row + 0.5) * head.stride * scale
-        color = COLORS[(head.first_anchor + anchor) % len(COLORS)]
+        color = COLORS[head.mask[anchor] % len(COLORS)]
         middle = (round((left + right) / 2), round((top + bottom) / 2))
         cv2.line(canvas, (round(x), round(y)), middle, color, 1, cv2.LINE_AA)
         _draw_mark(canvas, (round(x), round(y)), head.stride, color)
 
 
-def _draw_mark(canvas: Image, center: tuple[int, int], stride: int, color: Color) -> None:
+def _draw_mark(canvas: ImageArray, center: tuple[int, int], stride: int, color: Color) -> None:
     """Draws a square for the stride-16 head or a disc for the stride-32 head, with a rim."""
     x, y = center
     if stride >= 32:
@@ -117,22 +119,26 @@ def unanswered(batch: Batch, heads: Sequence[Head]) -> list[tuple[int, int]]:
 
 
 def anchor_counts(heads: Sequence[Head]) -> list[AnchorCount]:
-    """One count per anchor, smallest anchor first."""
-    counts = {}
+    """One count per anchor of each head, smallest anchor first: two heads may have the same anchor."""
+    counts = []
     for head in heads:
-        for anchor, (width, height) in enumerate(head.anchors_wh.tolist()):
-            images, *_ = np.nonzero(head.assigned[..., anchor] >= 0)
-            rows = head.assigned[..., anchor][head.assigned[..., anchor] >= 0]
-            counts[head.first_anchor + anchor] = AnchorCount(
-                stride=head.stride,
-                anchor_wh=(width, height),
-                boxes=len(set(zip(images.tolist(), rows.tolist(), strict=True))),
-                predictions=len(rows),
+        for place, (width, height) in enumerate(head.anchors_wh.tolist()):
+            assigned = head.assigned[..., place]  # (B, H, W)
+            images, *_ = np.nonzero(assigned >= 0)
+            rows = assigned[assigned >= 0]
+            counts.append(
+                AnchorCount(
+                    anchor=head.mask[place],
+                    stride=head.stride,
+                    anchor_wh=(width, height),
+                    boxes=len(set(zip(images.tolist(), rows.tolist(), strict=True))),
+                    predictions=len(rows),
+                )
             )
-    return [counts[number] for number in sorted(counts)]
+    return sorted(counts, key=lambda count: (count.anchor, count.stride))
 
 
-def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) -> Image:
+def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) -> ImageArray:
     """Each anchor at its size (large ones shrink all by one factor), its mark, and its counts."""
     largest = max(max(count.anchor_wh) for count in counts)
     factor = min(scale, LARGEST_ANCHOR / largest)
@@ -140,9 +146,9 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
     legend = np.full((sum(heights) + 70, LEGEND_WIDTH, 3), PAPER, np.uint8)
     _write(legend, "anchors, and boxes assigned to them", 14)
     top = 26
-    for number, (count, height) in enumerate(zip(counts, heights, strict=True)):
+    for count, height in zip(counts, heights, strict=True):
         width, tall = (max(round(side * factor), 2) for side in count.anchor_wh)
-        color, middle = COLORS[number % len(COLORS)], top + height // 2
+        color, middle = COLORS[count.anchor % len(COLORS)], top + height // 2
         corner = 2 + (LARGEST_ANCHOR - width) // 2, middle - tall // 2
         for fill, thickness in ((color, -1), (INK, 1)):
             cv2.rectangle(legend, corner, (corner[0] + width, corner[1] + tall), fill, thickness)
@@ -157,5 +163,5 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
     return legend
 
 
-def _write(image: Image, text: str, baseline: int, left: int = 2, color: Color = INK) -> None:
+def _write(image: ImageArray, text: str, baseline: int, left: int = 2, color: Color = INK) -> None:
     cv2.putText(image, text, (left, baseline), FONT, 0.42, color, 1, cv2.LINE_AA)

@@ -1,5 +1,6 @@
 """The findings of `lookonce check` as one HTML page with images, in the style of the report."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -16,11 +17,12 @@ from lookonce.data.selection import even_choice
 from lookonce.errors import DataError
 from lookonce.reports.advice import Advice
 from lookonce.reports.data_section import data_section
-from lookonce.reports.elements import card, cell, count, heads, line_card, number, table_card, tiles
+from lookonce.reports.elements import card, cell, command_block, count, heads, line_card, number, table_card, tiles
 from lookonce.reports.html import fill_page
-from lookonce.reports.images import Tag, data_uri, tags_over
+from lookonce.reports.images import Tag, data_uri, figure, photo, tags_over
 from lookonce.reports.plots import Series
 from lookonce.settings.names import counted
+from lookonce.shown import percent
 
 COLUMNS, WORDS = ("severity", "check", "count", "finding"), ("severity", "check", "finding")
 MOST_IMAGES = 6  # per check
@@ -53,7 +55,7 @@ def render_check(page: CheckPage) -> str:
         ("Data", "data", data_section([data for data in page.result.datasets if data.class_names and len(data)])),
         ("Changes in the corrected copy", "changes", _messages(page.changes)),
         ("All checks", "checks", _all_checks(page.result)),
-        ("Commands", "again", f"<pre>{escape(chr(10).join(page.commands))}</pre>" if page.commands else ""),
+        ("Commands", "again", command_block(page.commands)),
     ]
     return fill_page(
         title=page.title,
@@ -173,12 +175,9 @@ class _Album:
             frames += _frame(meant, max(width, height), MEANT, meant=True)
             tags = [*([Tag(text=finding.tag, box_xyxy=meant, color=MEANT)] if finding.tag else []), *tags]
         body += frames + tags_over(tags, (height, width))
-        left, top, right, bottom = _view(meant, width, height)
-        caption = f"<code>{escape(Path(file).name)}</code><span>{escape(dataset.split)}, {width}×{height}</span>"
-        return (
-            f'<figure><svg class="photo" viewBox="{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}" '
-            f'role="img" aria-label="{escape(Path(file).name)}">{body}</svg><figcaption>{caption}</figcaption></figure>'
-        )
+        name = Path(file).name
+        shown = photo(body, _view(meant, width, height), name)
+        return figure(shown, name, f"{dataset.split}, {width}×{height}", kind="")
 
 
 def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> tuple[str, list[Tag]]:
@@ -204,7 +203,9 @@ def _frame(box_xyxy: Iterable[float], side: int, color: str, *, meant: bool) -> 
     return frame
 
 
-def _view(meant: tuple[float, float, float, float] | None, width: int, height: int) -> tuple[float, ...]:
+def _view(
+    meant: tuple[float, float, float, float] | None, width: int, height: int
+) -> tuple[float, float, float, float]:
     """(left, top, right, bottom) of the image, extended to a box that reaches outside, by at most half an image."""
     if meant is None:
         return 0, 0, width, height
@@ -221,7 +222,7 @@ def _advice(advice: Advice | None) -> str:
     for row in advice.rows:
         size = f"<b>{row.image_size}</b>" if row.image_size == advice.image_size else str(row.image_size)
         shares = (row.tiny, row.recall_16, row.recall_32, row.recall, row.crowded)
-        percents = "".join(number(f"{100 * share:.1f} %", share) for share in shares)
+        percents = "".join(number(percent(share), share) for share in shares)
         rows.append(number(size) + percents + number(f"{row.gflop:.1f}"))
     explained = (
         "Under 8 px: objects too small to keep much detail. Stride 16, stride 32, either: objects whose sides are "
@@ -240,7 +241,7 @@ def _advice(advice: Advice | None) -> str:
 
 
 def _all_checks(result: CheckResult) -> str:
-    found = {name: sum(finding.name == name for finding in result.findings) for name in FINDING_KINDS}
+    found = Counter(finding.name for finding in result.findings)
     rows = [
         f"<td>{_chip(name)}</td>"
         + cell(name)

@@ -20,7 +20,7 @@ from lookonce.reports.elements import (
     table_card,
     three_digits,
 )
-from lookonce.reports.images import ComparedImage, found_figure, truth_figure
+from lookonce.reports.images import ComparedImage, figure, found_figure, truth_figure
 from lookonce.reports.sections import DASHED, TWELVE, duration, line_series, plain
 from lookonce.settings.schema import Settings, default_of
 
@@ -33,8 +33,12 @@ CHARTS = (
     ("Validation loss", "val_loss", "loss", None),
     ("Learning rate at the end of each epoch", "lr", "learning rate", None),
 )
-# Settings that concern only the location or speed of a run.
-NOT_COMPARED = {"runs", "name", "workers", "cache_mb", "log_interval", "resume"}
+# Settings that concern only the place, speed or output of a run.
+NOT_COMPARED = {
+    *("runs", "name", "run", "resume", "log_interval", "tensorboard", "page", "profile", "export_check"),
+    *("workers", "cache_mb", "cpus_per_rank", "node_rank", "rdzv_endpoint", "rank_logs", "rank_timeout", "save_on"),
+    *("max_restarts", "save_every", "save_steps", "keep"),
+}
 SIGNIFICANT_P = 0.05  # p value below which a difference counts as significant
 
 
@@ -52,8 +56,8 @@ class Compared:
 
 def tiles(runs: Sequence[Compared]) -> str:
     return elements.tiles(
-        (three_digits(run.content.metrics.get("AP50", -1)), f"{dot(series_color(place))}AP50 of {escape(run.name)}")
-        for place, run in enumerate(runs)
+        (three_digits(run.content.metrics.get("AP50", -1)), f"{dot(color)}AP50 of {escape(run.name)}")
+        for color, run in enumerate(runs, start=1)
     )
 
 
@@ -103,16 +107,12 @@ def curves(runs: Sequence[Compared]) -> str:
     for title, column, y_label, y_high in CHARTS:
         series = [
             replace(line, name=run.name)
-            for place, run in enumerate(runs)
-            for line in line_series(run.content.run.rows, {column: series_color(place)})
+            for color, run in enumerate(runs, start=1)
+            for line in line_series(run.content.run.rows, {column: color})
         ]
         if series:
             charts += line_card(title, series, named=True, y_label=y_label, y_high=y_high)
     return f'<div class="grid">{charts}</div>' if charts else ""
-
-
-def series_color(place: int) -> int:
-    return place % 6 + 1
 
 
 def classes(runs: Sequence[Compared]) -> str:
@@ -199,10 +199,7 @@ def _figure(runs: Sequence[Compared], place: int, image: ComparedImage) -> str:
         own = next((one for one in run.content.images if one.name == image.name), None)
         if own is not None:
             parts.append(found_figure(own, run.content.classes, key, run.name))
-    return (
-        f'<figure class="pair"><div class="two">{"".join(parts)}</div>'
-        f"<figcaption><code>{escape(image.name)}</code></figcaption></figure>"
-    )
+    return figure(f'<div class="two">{"".join(parts)}</div>', image.name)
 
 
 # Heading, anchor and function of each section, in the order of the page; empty sections are omitted.

@@ -12,6 +12,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.reports.images import Classes, ComparedImage
+from lookonce.settings.image_size import sides_in_words
 from lookonce.settings.record import ModelRecord, Thresholds, parse_record
 from lookonce.settings.yaml_file import read_entries
 from lookonce.storage import find_published, read_regular_file, read_text_file
@@ -104,12 +105,11 @@ def shown_from(thresholds: Thresholds) -> str:
 
 def described(record: ModelRecord) -> dict[str, str]:
     """What identifies a network, and the versions that trained it, as rows of a table."""
-    height, width = record.image_size
-    thresholds = record.thresholds
+    thresholds, given = record.thresholds, record.preprocessing
     nms = [f"IoU {thresholds.iou:g}", *([] if thresholds.multi_label else ["a box has one class"])]
     return record.versions | {
         "dialect": f"{record.dialect.name}, {record.dialect.activation}",
-        "input": f"{width}×{height} pixels, {record.preprocessing.resize}, {record.preprocessing.color_order}",
+        "input": f"{sides_in_words(record.image_size)} pixels, {given.resize}, {given.color_order}",
         "channels": ", ".join(map(str, record.channels)),
         "anchors, pixels": "  ".join(f"{width:g}×{height:g}" for width, height in record.anchors),
         "NMS": ", ".join([*nms, *(["class-agnostic"] if thresholds.agnostic else [])]),

@@ -22,7 +22,7 @@ def data_section(datasets: Sequence[Dataset]) -> str:
     for data in datasets:
         sizes = object_sizes(data)
         median = number(f"{np.median(sizes):.0f} pixels" if len(sizes) else "–")
-        rows.append(cell(data.split) + count(len(data)) + count(num_empty(data)) + count(len(sizes)) + median)
+        rows.append(cell(data.split) + count(len(data)) + count(data.num_background) + count(len(sizes)) + median)
     head = heads("split", "images", "without objects", "objects", "median size", words=["split"])
     names = datasets[0].class_names
     counts = [
@@ -32,11 +32,6 @@ def data_section(datasets: Sequence[Dataset]) -> str:
     charts = bar_card("Objects of each class", names, counts, x_label="class", y_label="objects")
     charts += _size_chart(datasets) + _box_maps(datasets[0])
     return f'{table_card(rows, head=head)}<div class="grid below">{charts}</div>'
-
-
-def num_empty(dataset: Dataset) -> int:
-    """Number of images without a box."""
-    return int((np.diff(dataset.box_offsets) == 0).sum())
 
 
 def object_sizes(dataset: Dataset) -> NDArray[np.float64]:
@@ -62,8 +57,7 @@ def _box_maps(dataset: Dataset) -> str:
     """Heat maps of the centres and of the widths and heights of the boxes, relative to their image."""
     if not len(dataset.labels):
         return ""
-    rows = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
-    image_wh = np.maximum(dataset.image_sizes_wh, 1)[rows]
+    image_wh = np.maximum(dataset.image_sizes_wh, 1)[dataset.image_rows]
     corners = dataset.boxes_xyxy.reshape(-1, 2, 2) / image_wh[:, None]  # (M, 2, 2) 0..1
     centers, sizes = corners.mean(axis=1), np.sqrt(np.clip(corners[:, 1] - corners[:, 0], 0, 1))
     across, up = axes((0, 1), 1, width=HEAT_WIDTH, height=HEAT_HEIGHT)

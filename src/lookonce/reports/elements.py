@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from lookonce.reports.plots import Series, bar_chart, line_chart
+from lookonce.log import command_here
+from lookonce.reports.plots import Series, bar_chart, line_chart, series_color
 
 
 def card(html: str, *, scroll: bool = False) -> str:
@@ -61,6 +62,11 @@ def interval_note(value: float, interval: Mapping[str, float] | None) -> str:
     return f' <small class="interval">{interval["low"]:.3f}–{interval["high"]:.3f}</small>'
 
 
+def interval_words(interval: Mapping[str, float] | None) -> str:
+    """`0.450 to 0.550`; empty if unknown."""
+    return f"{interval['low']:.3f} to {interval['high']:.3f}" if interval else ""
+
+
 def tiles(shown: Iterable[tuple[str, str]]) -> str:
     """(value, HTML under it) of each tile."""
     body = "".join(f'<div class="card tile"><b>{escape(value)}</b><span>{html}</span></div>' for value, html in shown)
@@ -69,13 +75,18 @@ def tiles(shown: Iterable[tuple[str, str]]) -> str:
 
 def dot(color: int) -> str:
     """A dot in a colour of the series, 1, 2 ..."""
-    return f'<i class="dot" style="background:var(--series-{color})"></i>'
+    return f'<i class="dot" style="background:{series_color(color)}"></i>'
 
 
 def legend(entries: Iterable[tuple[str, int]]) -> str:
     """(name, number of the series color) of each line or bar."""
-    items = (f'<li><i style="background:var(--series-{color})"></i>{escape(name)}</li>' for name, color in entries)
+    items = (f'<li><i style="background:{series_color(color)}"></i>{escape(name)}</li>' for name, color in entries)
     return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def command_block(commands: Sequence[str]) -> str:
+    """Shell commands to copy, as they are typed here; empty if there are none."""
+    return f"<pre>{escape(command_here(chr(10).join(commands)))}</pre>" if commands else ""
 
 
 def chart_card(title: str, html: str, note: str = "") -> str:

@@ -18,6 +18,7 @@ from lookonce.reports.elements import (
     table_card,
 )
 from lookonce.reports.plots import Series
+from lookonce.shown import percent
 
 # Error type -> its definition in words.
 ERROR_WORDS = {
@@ -28,6 +29,7 @@ ERROR_WORDS = {
     "background": "no labelled object there",
     "undetected": "objects that no detection matches or almost matches, whatever its score (TIDE: missed)",
 }
+FIGURE_SPACE = "\u2007"  # as wide as a digit, so that the bars before the numbers begin in one column
 MOST_LINES = 5  # maximum classes with a colour each; of more, the two best and the two worst have one
 LARGEST_MATRIX = 25  # classes; a larger table does not fit a screen
 LISTED_CONFUSIONS = 12
@@ -51,7 +53,7 @@ def _split(analysis: Mapping[str, Any]) -> str:
     for kind, error in sorted(found.items(), key=lambda item: -item[1]["AP50"]):
         gain, words = error["AP50"], f"<span class=faint>{escape(ERROR_WORDS[kind])}</span>"
         bar = f'<span class="meter wide"><i style="width:{max(100 * gain / most, 0):.0f}%"></i></span>'
-        points = number(f"{bar}{100 * gain:.1f}", gain)
+        points = number(bar + f"{100 * gain:5.1f}".replace(" ", FIGURE_SPACE), gain)
         rows.append(f"<td><b>{escape(kind)}</b><br>{words}</td>{count(error['count'])}{points}")
     return (
         "<p>Six error types at IoU 0.5 (TIDE), and the points of AP50 (0 to 100) that repairing one type alone would "
@@ -135,9 +137,24 @@ def _calibration(analysis: Mapping[str, Any]) -> str:
         ("score", [max(value, 0.0) for value in known["mean_scores"]], 1),
         ("precision", [max(value, 0.0) for value in known["precision"]], 3),
     ]
-    note = f"With calibrated scores, score and precision are equal. Expected calibration error: {known['error']:.3f}."
     axes = {"x_label": "score, from", "y_label": "mean of the bin, 0 to 1"}
-    return bar_card("Calibration of the scores", labels, series, note, **axes)
+    return bar_card("Calibration of the scores", labels, series, calibration_note(known), **axes)
+
+
+def calibration_note(known: Mapping[str, Any]) -> str:
+    """The error, and the same without the first bin: nearly all detections are there, and its two bars are low."""
+    counts, bars = known["counts"], zip(known["mean_scores"], known["precision"], strict=True)
+    gaps = [number * abs(score - precision) for number, (score, precision) in zip(counts, bars, strict=True)]
+    note = (
+        "With calibrated scores, score and precision are equal. Expected calibration error, the mean difference of the "
+        f"two bars over all detections: {known['error']:.3f}."
+    )
+    if counts[0] and sum(counts[1:]):
+        note += (
+            f" The first bin has {percent(counts[0] / sum(counts))} of the detections; without it the error is "
+            f"{sum(gaps[1:]) / sum(counts[1:]):.3f}."
+        )
+    return note
 
 
 def _confusion(content: Content) -> str:
@@ -163,7 +180,7 @@ def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
         total, cells = max(sum(row), 1), f'<th scope="row">{escape(name)}</th>'
         for column, value in enumerate(row):
             kind = "good" if column == place else "bad"
-            html = f'{100 * value / total:.0f} %<small class="interval">{value:,}</small>' if value else ""
+            html = f'{percent(value / total)}<small class="interval">{value:,}</small>' if value else ""
             cells += f'<td class="number {kind}" style="--part:{value / total:.2f}">{html}</td>'
         rows.append(cells)
     return table(rows, head=heads("", *names, words=[""]), kind="matrix")

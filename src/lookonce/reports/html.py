@@ -8,6 +8,7 @@ from pathlib import Path
 from lookonce.reports import comparison, error_analysis_page, sections
 from lookonce.reports.content import Content
 from lookonce.reports.data_section import data_section
+from lookonce.reports.elements import command_block
 from lookonce.settings.names import few
 from lookonce.storage import write_file
 
@@ -25,7 +26,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Content], str]], ...] = (
     ("Exported files", "exported", sections.exported_files),
     ("Settings", "settings", sections.settings_table),
     ("Environment", "machine", sections.facts),
-    ("Commands", "again", sections.commands),
+    ("Commands", "again", lambda content: command_block(content.commands)),
 )
 
 

@@ -42,12 +42,14 @@ def compared_figure(image: ComparedImage, classes: Classes, key: str, *, embed: 
     verdict = f"{len(image.truth)} labelled, {missed} missed, false positives: {extra}"
     if not len(image.truth) and not extra:
         verdict = "no objects, no predictions"
-    return (
-        '<figure class="pair"><div class="two">'
-        f"{truth_figure(image, classes, key, embed=embed)}{found_figure(image, classes, key)}"
-        f"</div><figcaption><code>{escape(image.name)}</code><span>{verdict}"
-        "</span></figcaption></figure>"
-    )
+    both = truth_figure(image, classes, key, embed=embed) + found_figure(image, classes, key)
+    return figure(f'<div class="two">{both}</div>', image.name, verdict)
+
+
+def figure(html: str, name: str, words: str = "", kind: str = "pair") -> str:
+    """Images with their name, and words, below them. kind: "pair", or "" for one of a gallery (see page.css)."""
+    caption = f"<code>{escape(name)}</code>{f'<span>{escape(words)}</span>' if words else ''}"
+    return f"<figure{f' class={kind}' if kind else ''}>{html}<figcaption>{caption}</figcaption></figure>"
 
 
 def truth_figure(image: ComparedImage, classes: Classes, key: str, title: str = "", *, embed: bool = True) -> str:
@@ -100,8 +102,14 @@ def ink_on(color: str) -> str:
 
 def _overlay(width: int, height: int, body: str, label: str, title: str) -> str:
     heading = f'<span class="over">{escape(title)}</span>' if title else ""
-    svg = f'<svg class="photo" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{body}</svg>'
-    return f"<div>{heading}{svg}</div>"
+    return f"<div>{heading}{photo(body, (0, 0, width, height), label)}</div>"
+
+
+def photo(body: str, view: tuple[float, float, float, float], label: str) -> str:
+    """An SVG of an image and what is drawn over it. view: left, top, right, bottom of the shown part, in pixels."""
+    left, top, right, bottom = view
+    box = f"{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}"
+    return f'<svg class="photo" viewBox="{box}" role="img" aria-label="{escape(label)}">{body}</svg>'
 
 
 def _boxes(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 
-from lookonce.reports.comparison import Compared, curves, series_color
+from lookonce.reports.comparison import Compared, curves
 from lookonce.reports.content import Content, best_metrics, read_run
 from lookonce.reports.elements import card, dot, three_digits, tiles
 from lookonce.reports.html import POLICY, fill_page
@@ -42,14 +42,13 @@ def parts_of(folders: Mapping[str, Path], address_of: Callable[[Path], str]) -> 
     DataError if a folder is no run.
     """
     runs, shown = [], []
-    for place, (name, folder) in enumerate(folders.items()):
+    for color, (name, folder) in enumerate(folders.items(), start=1):
         run = read_run(folder)
         metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
         runs.append(Compared(name=name, content=Content(title=name, run=run, metrics=metrics)))
         values = {"epochs": f"{len(run.rows)}/{run.settings.get('epochs', '?')}"}
         values |= {f"best {metric}": three_digits(metrics.get(metric, -1)) for metric in ("AP", "AP50")}
-        mark = dot(series_color(place))
-        shown += [(value, f"{mark}{words} of {escape(name)}") for words, value in values.items()]
+        shown += [(value, f"{dot(color)}{words} of {escape(name)}") for words, value in values.items()]
     return {
         TILES: tiles(shown),
         "training": curves(runs) or "<p>No epoch is finished yet.</p>",

@@ -6,10 +6,10 @@ Source of the form: Mitchell et al. 2019, "Model Cards for Model Reporting".
 from collections.abc import Iterator, Sequence
 
 from lookonce.reports.content import Content, described
-from lookonce.reports.data_section import num_empty
-from lookonce.reports.elements import three_digits
+from lookonce.reports.elements import interval_words, three_digits
 from lookonce.reports.sections import TWELVE
 from lookonce.reports.summary import FEW_OBJECTS, sentences
+from lookonce.settings.names import counted
 
 
 def model_card(content: Content) -> str:
@@ -26,9 +26,8 @@ def _what(content: Content) -> Iterator[str]:
         yield "A training run that has no weights yet."
         return
     yield (
-        f"YOLOv3-Tiny (dialect {record.dialect.name}), which detects {record.num_classes} "
-        f"{'class' if record.num_classes == 1 else 'classes'} of objects in images: "
-        f"{', '.join(map(_plain, record.class_names))}."
+        f"YOLOv3-Tiny (dialect {record.dialect.name}), which detects {counted(record.num_classes, 'class')} of objects "
+        f"in images: {', '.join(map(_plain, record.class_names))}."
     )
     yield _table(("", ""), [("confidence threshold", content.threshold), *described(record).items()])
 
@@ -42,13 +41,15 @@ def _scores(content: Content) -> Iterator[str]:
     intervals = metrics.get("intervals", {})
     yield f"COCO's metric on {_plain(content.scored_on)}; a dash: there are no such objects."
     known = {name: words for name, words in TWELVE.items() if name in metrics}
-    rows = [(name, words, three_digits(metrics[name]), _interval(intervals.get(name))) for name, words in known.items()]
+    rows = [
+        (name, words, three_digits(metrics[name]), interval_words(intervals.get(name))) for name, words in known.items()
+    ]
     yield _table(("", "", "value", "95 % interval"), rows)
     best, sure = metrics.get("best_thresholds", {}), metrics.get("class_intervals", {})
     of_classes = []
     for name, row in metrics.get("per_class", {}).items():
         fractions = (row["AP"], row["AR100"], best.get(name, {}).get("threshold", -1.0))
-        interval = _interval(sure.get(name, {}).get("AP50"))
+        interval = interval_words(sure.get(name, {}).get("AP50"))
         start = (_plain(name), f"{row['num_objects']:,}", three_digits(row["AP50"]), interval)
         of_classes.append((*start, *map(three_digits, fractions)))
     if of_classes:
@@ -83,7 +84,7 @@ def _data(content: Content) -> Iterator[str]:
     if not datasets:
         return
     yield "## Data"
-    counts = [(one.split, *(f"{n:,}" for n in (len(one), num_empty(one), len(one.labels)))) for one in datasets]
+    counts = [(one.split, *(f"{n:,}" for n in (len(one), one.num_background, len(one.labels)))) for one in datasets]
     yield _table(("split", "images", "without objects", "objects"), counts)
     rows = [
         (_plain(name), *(f"{int((one.labels == label).sum()):,}" for one in datasets))
@@ -107,10 +108,6 @@ def _training(content: Content) -> Iterator[str]:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _interval(interval: dict[str, float] | None) -> str:
-    return f"{interval['low']:.3f} to {interval['high']:.3f}" if interval else ""
 
 
 def _plain(text: str) -> str:

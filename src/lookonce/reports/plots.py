@@ -27,7 +27,7 @@ Format = Callable[[float], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line: points (x, y), x ascending; color 1..NUM_SERIES_COLORS; thin: one of many, without marks."""
+    """One line: points (x, y), x ascending; color 1, 2 ..., as of `series_color`; thin: one of many, without marks."""
 
     name: str
     points: Sequence[tuple[float, float]]

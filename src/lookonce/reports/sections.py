@@ -8,12 +8,24 @@ from typing import Any
 
 from lookonce.reports import elements
 from lookonce.reports.content import Content
-from lookonce.reports.elements import card, cell, count, fraction, heads, line_card, number, table, table_card
-from lookonce.reports.images import ComparedImage, compared_figure, data_uri, jpeg_uri
+from lookonce.reports.elements import (
+    card,
+    cell,
+    count,
+    fraction,
+    heads,
+    interval_words,
+    line_card,
+    number,
+    table,
+    table_card,
+)
+from lookonce.reports.images import ComparedImage, compared_figure, data_uri, figure, jpeg_uri
 from lookonce.reports.plots import Series, line_chart, short, standalone
 from lookonce.reports.summary import sentences
 from lookonce.settings.names import counted
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
+from lookonce.shown import UNDEFINED
 from lookonce.training.run_folder import RunFolder
 
 TWELVE = {
@@ -73,24 +85,24 @@ DASHED = (
     "Dashed ground truth: missed, that is, no prediction of its class matches it at IoU 0.5. Dashed prediction: false "
     "positive."
 )
-UNDEFINED = -1.0  # of a metric, without objects or detections
 
 
 def tiles(content: Content) -> str:
     rows, metrics, record = content.run.rows, content.metrics, content.run.record
     shown = []
     for name in ("AP50", "AP"):
-        interval = metrics.get("intervals", {}).get(name)
-        sure = f", {interval['low']:.3f} to {interval['high']:.3f}" if interval else ""
         if metrics.get(name, -1) >= 0:
-            shown.append((f"{metrics[name]:.3f}", name + sure))
+            interval = interval_words(metrics.get("intervals", {}).get(name))
+            shown.append((f"{metrics[name]:.3f}", ", ".join(filter(None, (name, interval)))))
     if rows:
-        shown.append((str(len(rows)), "epoch trained" if len(rows) == 1 else "epochs trained"))
+        number_of_epochs, _, noun = counted(len(rows), "epoch").partition(" ")
+        shown.append((number_of_epochs, f"{noun} trained"))
     if any("seconds" in row for row in rows):
         shown.append((duration(sum(row.get("seconds", 0.0) for row in rows)), "training time"))
     if record is not None:
-        shown.append((f"{record.image_size[1]}×{record.image_size[0]}", "pixels of network input"))
-        shown.append((str(record.num_classes), "class" if record.num_classes == 1 else "classes"))
+        shown.append(("×".join(map(str, record.image_size)), "pixels of network input, height × width"))
+        num_classes, _, noun = counted(record.num_classes, "class").partition(" ")
+        shown.append((num_classes, noun))
     return elements.tiles(shown)
 
 
@@ -221,8 +233,7 @@ def predicted(content: Content) -> str:
     if not content.predicted:
         return ""
     figures = [
-        f'<figure class="pair"><img class="photo" src="{data_uri(image)}" alt="{escape(name)}: predictions">'
-        f"<figcaption><code>{escape(name)}</code></figcaption></figure>"
+        figure(f'<img class="photo" src="{data_uri(image)}" alt="{escape(name)}: predictions">', name)
         for name, image in content.predicted.items()
     ]
     return (
@@ -261,10 +272,6 @@ def settings_table(content: Content) -> str:
 def facts(content: Content) -> str:
     rows = [cell(name) + f'<td class="value">{escape(value)}</td>' for name, value in content.facts.items()]
     return table_card(rows) if rows else ""
-
-
-def commands(content: Content) -> str:
-    return f"<pre>{escape(chr(10).join(content.commands))}</pre>" if content.commands else ""
 
 
 def _settings_rows(names: Iterable[str], settings: Mapping[str, Any]) -> str:

@@ -18,20 +18,19 @@ from lookonce.data.selection import even_choice
 from lookonce.detections import Detections
 from lookonce.evaluation.analysis import SHOWN_SCORE, Analysis
 from lookonce.evaluation.results import Results
-from lookonce.prediction.draw import draw
+from lookonce.letterbox import ImageArray
+from lookonce.prediction.draw import draw, font_for
 from lookonce.prediction.renderer import encode
 from lookonce.reports.images import match
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
 
-ImageArray = NDArray[np.uint8]
-
 MASK_IMAGES, MASK_SIDE = 8, 640  # of `write_masks`
 IMAGE_SIDE = 440  # pixels, of each of the two images of a pair
 BATCH_IMAGES, BATCH_SIDE, BATCH_QUALITY = 16, 240, 75  # images on the sheet of a batch; pixels; of JPEG
 VALIDATION_IMAGES = 4  # reading and drawing them takes 0.1 s after each evaluation
-GAP, HEADING, FONT = 8, 26, ImageFont.load_default(14)
+GAP, HEADING, LETTERS = 8, 26, 14
 PAIR_WIDTH = 2 * IMAGE_SIDE + GAP // 2
 MISTAKE_COLOR = (230, 20, 20)
 GROUND, INK = (255, 255, 255), (28, 36, 48)
@@ -82,7 +81,7 @@ def write_overlay(file: Path, dataset: Dataset, count: int) -> None:
     for row in rows:
         path, truth = dataset.image_paths[row], truth_of(dataset, row)
         drawn = _drawn(read_image(path), truth, dataset.class_names, show_scores=False)
-        cells.append(_headed(drawn, path.name, f": {counted(len(truth), 'box')}", IMAGE_SIDE))
+        cells.append(headed(drawn, path.name, f": {counted(len(truth), 'box')}", IMAGE_SIDE))
     write_file(file, encode(arranged(cells, columns=4, cell_width=IMAGE_SIDE), ".jpg", JPEG_QUALITY))
 
 
@@ -109,7 +108,7 @@ def write_masks(
     for place, canvas in enumerate(canvases[:MASK_IMAGES]):
         for name, of_mask in found.items():
             shown = of_mask[place].select(of_mask[place].scores > record.thresholds.score)
-            cells.append(_headed(_drawn(canvas, shown, record.class_names, side=MASK_SIDE), name, "", MASK_SIDE))
+            cells.append(headed(_drawn(canvas, shown, record.class_names, side=MASK_SIDE), name, "", MASK_SIDE))
     write_file(file, encode(arranged(cells, columns=len(found), cell_width=cells[0].shape[1]), file.suffix))
 
 
@@ -143,7 +142,7 @@ def _pair(dataset: Dataset, results: Results, lowest: Sequence[float], index: in
     missed, wrong = int((~hit_truth).sum()), int((~hit_found).sum())
     counts = f": {len(truth)} labelled (left), {missed} missed; {len(found)} detected, {wrong} wrong; errors in red"
     gap = np.full((len(left), GAP // 2, 3), GROUND, np.uint8)
-    return _headed(np.concatenate([left, gap, right], axis=1), path.name, counts, PAIR_WIDTH)
+    return headed(np.concatenate([left, gap, right], axis=1), path.name, counts, PAIR_WIDTH)
 
 
 def _drawn(
@@ -168,15 +167,15 @@ def _drawn(
     return drawn
 
 
-def _headed(image: ImageArray, name: str, counts: str, width: int) -> ImageArray:
+def headed(image: ImageArray, name: str, counts: str, width: int) -> ImageArray:
     """The image below its name and counts, in a cell of that width. Long names lose their start: ends differ more."""
-    cut = name
-    while cut and FONT.getlength(title := (name if cut == name else f"...{cut}") + counts) > width - 2:
+    cut, font = name, font_for(name, LETTERS) or ImageFont.load_default(LETTERS)
+    while cut and font.getlength(title := (name if cut == name else f"...{cut}") + counts) > width - 2:
         cut = cut[1:]
     cell = np.full((HEADING + image.shape[0], width, 3), GROUND, np.uint8)
     cell[HEADING:, : image.shape[1]] = image
     strip = Image.fromarray(cell[:HEADING])
-    ImageDraw.Draw(strip).text((1, 5), title, fill=INK, font=FONT)
+    ImageDraw.Draw(strip).text((1, 5), title, fill=INK, font=font)
     cell[:HEADING] = np.asarray(strip)
     return cell
 

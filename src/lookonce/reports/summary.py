@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lookonce.reports.content import Content
+from lookonce.reports.elements import interval_words
 from lookonce.settings.names import counted, few
 
 FEW_OBJECTS = 20  # AP of a class with fewer scored objects is unreliable
@@ -24,8 +25,8 @@ def _scores(content: Content) -> Iterator[str]:
     if metrics.get("AP50", -1) < 0:
         yield "It has not been scored on labelled images."
     else:
-        interval = metrics.get("intervals", {}).get("AP50")
-        sure = f" (95 % interval {interval['low']:.3f} to {interval['high']:.3f})" if interval else ""
+        interval = interval_words(metrics.get("intervals", {}).get("AP50"))
+        sure = f" (95 % interval {interval})" if interval else ""
         yield f"AP50 {metrics['AP50']:.3f}{sure} and AP {metrics['AP']:.3f} on {content.scored_on}."
     if content.weak:
         yield content.weak

@@ -75,7 +75,7 @@ class ExportedRuntime(ABC):
         self.interface = interface
         self.threads = threads or usable_threads()
         self.group = interface.batch or 1
-        self.gives = _gives(interface.outputs, record, path)
+        self.gives = _used_outputs(interface.outputs, record, path)
         self._engines: dict[tuple[tuple[str, ...], int], Engine] = {}
         self._process = os.getpid()
         self._of_parent: list[object] = []
@@ -169,6 +169,10 @@ class ExportedRuntime(ABC):
             )
         return found
 
+    def places_of(self, outputs: Sequence[str]) -> list[int]:
+        """Places of these outputs among those of the file, for engines that return all of them in order."""
+        return [self.interface.outputs.index(name) for name in outputs]
+
     def _survive_fork(self) -> None:
         """In a forked process, opens everything anew with one thread: pools would wait for threads of the parent."""
         if self._process != os.getpid():
@@ -205,6 +209,12 @@ class ExportedRuntime(ABC):
 def raw_names(record: ModelRecord) -> tuple[str, ...]:
     """Names of the raw head outputs, in the network's order."""
     return tuple(f"raw_stride{stride}" for stride in record.strides)
+
+
+def default_thresholds(record: ModelRecord) -> dict[str, NDArray[Any]]:
+    """The record's values of THRESHOLDS, as inputs of a graph."""
+    values = record.thresholds.score, record.thresholds.iou, record.thresholds.max_detections
+    return {name: np.array(value, kind) for (name, kind), value in zip(THRESHOLDS.items(), values, strict=True)}
 
 
 def raw_among(names: Iterable[str]) -> set[str]:
@@ -294,7 +304,7 @@ def _expected_shapes(record: ModelRecord, interface: Interface, height: int, wid
     return {"images": images, **raw, **packed, **({} if "labels" in interface.outputs else decoded)}
 
 
-def _gives(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, ...]:
+def _used_outputs(names: Sequence[str], record: ModelRecord, path: Path) -> tuple[str, ...]:
     """The outputs used for detection: all of the file's outputs except raw heads beside decoded ones."""
     raw = raw_names(record)
     known = (*SELECTED, DECODED_OUTPUTS, PACKED_OUTPUTS, raw)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import lookonce
 from lookonce.errors import LookonceError, WeightsError
-from lookonce.log import get_logger
+from lookonce.log import log_lines
 from lookonce.protobuf import as_field, fields
 from lookonce.runtimes.exported import Engine, ExportedRuntime, described
 from lookonce.storage import temporary_folder
@@ -78,8 +78,7 @@ def run_program(*arguments: object) -> None:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise LookonceError(f"MindSpore failed: {' '.join(command)}\n" + "\n".join(lines[-15:]))
-    for line in done.stdout.splitlines():
-        get_logger().info(line)
+    log_lines(done.stdout.splitlines())
 
 
 def user_info_bytes(info: Mapping[str, str]) -> bytes:

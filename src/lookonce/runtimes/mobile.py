@@ -33,9 +33,6 @@ class DescribedBesideRuntime(ExportedRuntime):
             raise WeightsError.at(path, problem) from error
         super().__init__(path, *described(texts, path, self.name), threads=threads)
 
-    def _places(self, outputs: Sequence[str]) -> list[int]:
-        return [self.interface.outputs.index(name) for name in outputs]
-
 
 class ExecuTorchRuntime(DescribedBesideRuntime):
     """A .pte program."""
@@ -45,7 +42,7 @@ class ExecuTorchRuntime(DescribedBesideRuntime):
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         assert at_once == 1 <= threads  # see side_by_side; ExecuTorch uses its own threads
         torch, runtime = import_module("torch"), import_module("executorch.runtime")
-        places = self._places(outputs)
+        places = self.places_of(outputs)
         method = runtime.Runtime.get().load_program(self.path).load_method("forward")
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
@@ -65,7 +62,7 @@ class LiteRtRuntime(DescribedBesideRuntime):
         package = import_module("ai_edge_litert.interpreter")
         runner = package.Interpreter(model_path=str(self.path), num_threads=threads).get_signature_runner()
         (given,) = runner.get_input_details()
-        places = self._places(outputs)
+        places = self.places_of(outputs)
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             values = runner(**{given: images})

@@ -1,11 +1,11 @@
 """Runs exported .onnx files with ONNX Runtime, on the CPU or an accelerator, without PyTorch."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from lookonce.cores import usable_threads
@@ -24,6 +24,16 @@ from lookonce.runtimes.exported import (
     require_heads,
     require_shapes,
 )
+
+# ONNX Runtime reads this when it is imported. Without it, 1.32 stores an id of the device and events in
+# ~/.cache/Microsoft, and sends them; its disable_telemetry_events() comes too late for that.
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+_was_set = NO_TELEMETRY in os.environ
+os.environ.setdefault(NO_TELEMETRY, "1")
+import onnxruntime as onnxruntime  # noqa: E402, PLC0414  # others import it from here
+
+if not _was_set:
+    del os.environ[NO_TELEMETRY]
 
 ERRORS_ONLY = 3
 CPU = "CPUExecutionProvider"

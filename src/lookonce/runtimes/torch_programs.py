@@ -36,7 +36,7 @@ class ProgramRuntime(ExportedRuntime):
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         assert at_once == 1  # see side_by_side
-        places = [self.interface.outputs.index(name) for name in outputs]
+        places = self.places_of(outputs)
 
         def run(images: NDArray[Any], _thresholds: Mapping[str, NDArray[Any]]) -> Sequence[NDArray[Any]]:
             use_threads(threads)

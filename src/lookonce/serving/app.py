@@ -34,6 +34,7 @@ Absent = SkipJsonSchema[None]  # not given; the schema says "not required" inste
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
+DETECTOR_OPTIONS = {"threshold", "iou_threshold", "max_detections", "classes"}  # of DetectOptions
 # A PNG of 8x8 grey pixels: an example that works.
 EXAMPLE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAADklEQVR42mNogAIGyhgAgIQgARDoahcAAAAASUVORK5CYII="
 FORM_PAGE = """<!doctype html>
@@ -105,8 +106,7 @@ class DetectOptions(BaseModel):
 
     def request(self) -> PredictRequest:
         """The same as options of `lookonce predict`."""
-        kept = self.model_dump(include={"threshold", "iou_threshold", "max_detections", "classes"})
-        return PredictRequest("", **kept)
+        return PredictRequest("", **self.model_dump(include=DETECTOR_OPTIONS))
 
 
 class Body(DetectOptions):

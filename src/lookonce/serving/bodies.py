@@ -112,7 +112,7 @@ def fetch(
     Refused (403): the host is not among them; DataError: not reachable, or no answer within the seconds.
     """
     parts, name, end = _split(url), without_password(url), time.monotonic() + seconds
-    if not {"*", parts.hostname} & {*hosts}:
+    if not {"*", parts.hostname} & {host.lower() for host in hosts}:
         told = f"url: {name}; expected a host of --allow-urls ({', '.join(hosts) or 'none'})"
         raise Refused(HTTPStatus.FORBIDDEN, told, setting="url", value=name)
     content = bytearray()

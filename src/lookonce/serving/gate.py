@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lookonce.log import get_logger
 from lookonce.serving.refusals import Refused, response_to
 from lookonce.shown import shown
+from lookonce.web.server import names_this_machine
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # For a load balancer, which has no token.
 OPEN_PATHS = frozenset(
     {"/health", "/health/live", "/health/ready", "/v1/status/ping", "/v2/health/live", "/v2/health/ready"}
@@ -104,8 +104,7 @@ class Gate:
 
     def _require_allowed(self, scope: Scope, headers: Headers) -> None:
         rules, host = self._rules, headers.get("host", "")
-        if not rules.token and rules.is_local and _hostname(host) not in LOOPBACK:
-            # A web page whose name resolves to this machine (DNS rebinding) would have its browser send its own name.
+        if not rules.token and rules.is_local and not names_this_machine(host):
             raise Refused(HTTPStatus.FORBIDDEN, f"Host: {host}; expected localhost; set LOOKONCE_TOKEN for other names")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
@@ -138,13 +137,6 @@ class Gate:
 def too_long(max_bytes: int) -> Refused:
     expected = f"body: too long; expected at most {max_bytes:,} bytes; send a smaller image"
     return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, expected)
-
-
-def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
 
 
 class _Exchange:

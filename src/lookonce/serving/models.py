@@ -11,12 +11,12 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookonce.cores import usable_threads
 from lookonce.data.images import image_header, read_image
 from lookonce.detections import Detections
 from lookonce.errors import DataError
+from lookonce.letterbox import ImageArray
 from lookonce.prediction.draw import draw
 from lookonce.prediction.renderer import encode
 from lookonce.prediction.result import PredictedImage
@@ -27,7 +27,6 @@ from lookonce.settings.names import require_one_of
 from lookonce.settings.record import ModelRecord
 from lookonce.workflows.predict_request import PredictRequest, detects_as
 
-ImageArray = NDArray[np.uint8]
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 # Pixels of all images that are decoded at once, as a multiple of the most that one may have.

@@ -53,6 +53,12 @@ def size_hw(image_size: ImageSize) -> tuple[int, int]:
         raise SettingsError.of("image_size", image_size, f"{error}") from None
 
 
+def sides_in_words(size_hw: tuple[int, int]) -> str:
+    """`416x416`, or `416x224 (height x width)`: as it is typed, not as the sizes of images are written."""
+    height, width = size_hw
+    return f"{height}x{width}" + ("" if height == width else " (height x width)")
+
+
 def size_in_words(size_hw: tuple[int, int]) -> str:
     """`416`, or `416x224` (height x width)."""
     height, width = size_hw

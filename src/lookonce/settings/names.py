@@ -34,7 +34,8 @@ SAME: dict[str, str] = {
     **dict.fromkeys(("warmup", "num_warmup_epochs"), "warmup_epochs"),
     **dict.fromkeys(("optim", "opt"), "optimizer"),
     **dict.fromkeys(("early_stopping", "early_stop", "early_stopping_patience"), "patience"),
-    **dict.fromkeys(("max_grad_norm", "clip_grad", "clip_grad_norm", "grad_clip", "gradient_clip_val"), "clip_norm"),
+    **dict.fromkeys(("max_grad_norm", "clip_grad", "clip_grad_norm", "grad_clip", "gradient_clip"), "clip_norm"),
+    "gradient_clip_val": "clip_norm",
     **dict.fromkeys(("grad_accum", "gradient_accumulation_steps", "accumulate_grad_batches"), "accumulate"),
     **dict.fromkeys(("num_workers", "threads"), "workers threads"),
     **dict.fromkeys(("num_gpus", "nproc_per_node", "world_size"), "devices"),
@@ -44,7 +45,6 @@ SAME: dict[str, str] = {
     **dict.fromkeys(("width_multiple", "width_mult", "width_multiplier", "widen_factor"), "width"),
     **dict.fromkeys(("bind", "address", "listen"), "host"),
     **dict.fromkeys(("ignore", "exclude"), "skip"),
-    "include": "to only",
     "nc": "num_classes",
     "duration": "seconds",
     "force": "overwrite",
@@ -57,7 +57,8 @@ SAME: dict[str, str] = {
     "smoothing": "label_smoothing",
     "view_img": "show",
 }
-# Spelling -> options that do the same in another way, as NAME or NAME=VALUE, and verbs: suggested, never taken.
+# Spelling -> options that do the same in another way, as NAME or NAME=VALUE, and verbs of the same purpose: suggested
+# in errors, never taken.
 NEAR: dict[str, str] = {
     **dict.fromkeys(("gpu", "gpu_id", "cuda"), "device=cuda"),
     "gpus": "devices device=cuda",
@@ -111,6 +112,7 @@ NEAR: dict[str, str] = {
     "no_nms": "outputs=decoded",
     "raw": "outputs=raw",
     "target": "to",
+    "include": "only to",
     **dict.fromkeys(("dtype", "data_type"), "precision"),
     **dict.fromkeys(("quantize", "quantization", "quant"), "precision=int8"),
     "task": "split",
@@ -120,6 +122,7 @@ NEAR: dict[str, str] = {
     **dict.fromkeys(("evaluate", "test"), "eval"),
     **dict.fromkeys(("detect", "infer", "inference"), "predict"),
     "benchmark": "bench",
+    "compare": "report",
     "checks": "doctor",
     "settings": "config",
 }

@@ -130,12 +130,20 @@ def parse_record(text: str | bytes, *, can_be_backbone: bool = False) -> ModelRe
     try:
         record = ModelRecord.model_validate_json(text, strict=True)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        value = "" if problem["type"] in {"missing", "json_invalid"} else f"{repr(problem['input'])[:60]}; "
-        where = ".".join(map(str, problem["loc"])) or "the record"
-        raise ValueError(f"{where}: {value}{problem['msg']}") from error
+        raise ValueError(problem_of(error)) from error
     require_consistent(record, can_be_backbone=can_be_backbone)
     return record
+
+
+def problem_of(error: ValueError) -> str:
+    """The words of an error; of pydantic's `anchors.0.0: 0.0001; Input should be ...`: the first place in the record,
+    the value and what is expected."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors(include_url=False)[0]
+    value = "" if problem["type"] in {"missing", "json_invalid"} else f"{repr(problem['input'])[:60]}; "
+    where = ".".join(map(str, problem["loc"])) or "the record"
+    return f"{where}: {value}{problem['msg']}"
 
 
 def require_consistent(record: ModelRecord, *, can_be_backbone: bool = False) -> None:

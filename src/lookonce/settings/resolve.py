@@ -66,10 +66,18 @@ def resolve(
     from_flags = [Entry(name, value, COMMAND_LINE) for name, value in given.items() if name != "file"]
     argument = [Entry("recipe", recipe, COMMAND_LINE)] if recipe else []
     require_known([*from_file, *from_flags])
+    chosen, notes = _recipe([*from_flags, *argument, *from_file])
+    held, choices, more = _of_document(from_file, str(chosen.value))
+    below = {entry.name: entry.value for entry in choices}
     try:
-        return _resolved(from_file, from_flags, argument)
+        of_recipe = _layer(_recipe_entries(str(chosen.value)))
+        of_file = _layer(held, origin=AT_DEFAULT), _layer(choices, beside=from_file)
+        merged = _merge([of_recipe, *of_file, _layer(from_flags, below), _layer(argument)])
     except SettingsError as error:
         raise as_named(error, [entry.name for entry in (*from_file, *from_flags)], "train") from error
+    settings = merged.settings.model_copy(update={"recipe": str(chosen.value)})
+    origins = merged.origins | {"recipe": chosen.place}
+    return Resolved(settings, origins, tuple(dict.fromkeys((*notes, *more, *merged.notes))))
 
 
 def _own_name(name: str, given: Collection[str]) -> str:
@@ -79,18 +87,6 @@ def _own_name(name: str, given: Collection[str]) -> str:
         return name
     require_one_name(name, own, given)
     return own
-
-
-def _resolved(from_file: list[Entry], from_flags: list[Entry], argument: list[Entry]) -> Resolved:
-    chosen, notes = _recipe([*from_flags, *argument, *from_file])
-    held, choices, more = _of_document(from_file, str(chosen.value))
-    below = {entry.name: entry.value for entry in choices}
-    of_recipe = _layer(_recipe_entries(str(chosen.value)))
-    of_file = _layer(held, origin=AT_DEFAULT), _layer(choices, beside=from_file)
-    merged = _merge([of_recipe, *of_file, _layer(from_flags, below), _layer(argument)])
-    settings = merged.settings.model_copy(update={"recipe": str(chosen.value)})
-    origins = merged.origins | {"recipe": chosen.place}
-    return Resolved(settings, origins, tuple(dict.fromkeys((*notes, *more, *merged.notes))))
 
 
 def is_said(origin: str) -> bool:

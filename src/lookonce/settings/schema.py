@@ -1,6 +1,6 @@
 """Every setting of a training run: name, type, range, unit, help and default. No other module defines a default.
 
-A recipe, a YAML file and the command line override these values in that order (`config.resolve`). The command line's
+A recipe, a YAML file and the command line override these values in that order (settings/resolve.py). The command line's
 help, `lookonce config` and docs/settings.md are generated from this table.
 """
 

@@ -68,7 +68,7 @@ def device_name(device: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    if not re.fullmatch(r"[^/\\.\s][^/\\]*", name):
+    if not re.fullmatch(r"[^/\\.\s\0][^/\\\0]*", name):
         raise ValueError(
             "expected a folder name without '/' and not starting with '.'; set the parent folder with runs"
         )
@@ -83,11 +83,10 @@ def checked_duration(text: Any) -> str:
 
 def seconds_of(duration: str) -> float:
     """Duration in seconds: "1h30m" -> 5400; "" -> 0."""
-    parts = re.fullmatch(r"\s*((?:[\d.]+\s*[dhms]\s*)*)", duration.lower())
-    if parts is None:
+    part = r"\s*(\d+\.?\d*|\.\d+)\s*([dhms])\s*"
+    if re.fullmatch(rf"\s*({part})*", duration.lower()) is None:
         raise ValueError("expected a duration with units, such as 30m, 8h, 1h30m or 90s")
-    found = re.findall(r"([\d.]+)\s*([dhms])", parts[1])
-    return sum(float(number) * SECONDS[unit] for number, unit in found)
+    return sum(float(number) * SECONDS[unit] for number, unit in re.findall(part, duration.lower()))
 
 
 def run_name(name: str) -> str:

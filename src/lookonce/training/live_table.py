@@ -1,6 +1,6 @@
 """The live table on a terminal during training: the latest epochs, the current one, and the remaining time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
@@ -8,21 +8,23 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from lookonce.shown import percent, three_digits
+
 NUM_EPOCHS = 8  # shown; all are in metrics.csv
 BAR_WIDTH = 28
-# Heading, column of the metrics table, number format.
-COLUMNS = (
-    ("epoch", "epoch", "{:.0f}"),
-    ("loss", "loss", "{:.3f}"),
-    ("box", "box", "{:.3f}"),
-    ("objectness", "objectness", "{:.3f}"),
-    ("classes", "classes", "{:.3f}"),
-    ("lr", "lr", "{:.2g}"),
-    ("images/s", "images_per_second", "{:.1f}"),
-    ("waiting", "waiting_share", "{:.0%}"),
-    ("memory", "memory_mb", "{:,.0f} MB"),
-    ("AP", "AP", "{:.3f}"),
-    ("AP50", "AP50", "{:.3f}"),
+# Heading, column of the metrics table, how a number is shown.
+COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("epoch", "epoch", "{:.0f}".format),
+    ("loss", "loss", "{:.3f}".format),
+    ("box", "box", "{:.3f}".format),
+    ("objectness", "objectness", "{:.3f}".format),
+    ("classes", "classes", "{:.3f}".format),
+    ("lr", "lr", "{:.2g}".format),
+    ("images/s", "images_per_second", "{:.1f}".format),
+    ("waiting", "waiting_share", percent),
+    ("memory", "memory_mb", "{:,.0f} MB".format),
+    ("AP", "AP", three_digits),
+    ("AP50", "AP50", three_digits),
 )
 
 
@@ -62,4 +64,4 @@ class LiveTable:
 def cells(row: Mapping[str, float]) -> list[str]:
     """The formatted values of a row. Epochs are shown from 1; an epoch without evaluation has empty AP cells."""
     shown = {**row, "epoch": row["epoch"] + 1}
-    return [form.format(shown[name]) if name in shown else "" for _, name, form in COLUMNS]
+    return [text_of(shown[name]) if name in shown else "" for _, name, text_of in COLUMNS]

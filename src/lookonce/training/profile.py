@@ -10,6 +10,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from lookonce.data.loader import Batch
 from lookonce.devices import synchronize
+from lookonce.shown import percent
 from lookonce.storage import os_errors_explained, write_file
 from lookonce.training.engine import STEP_PARTS, Learner, StepResult, train_one_epoch
 from lookonce.training.trainer import Batches
@@ -71,11 +72,12 @@ def _table(profiler: profile, seconds: float, num_images: int, *, by_device: boo
     names = [name for name in (WAITING, *STEP_PARTS) if name in averages]
     parts = {name: averages[name].cpu_time_total / 1000 / PROFILED_STEPS for name in names}
     parts["between them"] = a_step - sum(parts.values())
+    shares = {name: percent(milliseconds / a_step) for name, milliseconds in parts.items()}
     lines = [
         f"{PROFILED_STEPS} steps of {a_step:.1f} ms: {num_images / seconds:.1f} images/s, slightly more without the",
         "profiler. Times are CPU times; with an accelerator they include the CPU's waits for it.",
         "",
-        *(f"{name:22s} {milliseconds:9.2f} ms  {milliseconds / a_step:6.1%}" for name, milliseconds in parts.items()),
+        *(f"{name:22s} {milliseconds:9.2f} ms  {shares[name]:>7}" for name, milliseconds in parts.items()),
         "",
     ]
     order = "self_device_time_total" if by_device else "self_cpu_time_total"

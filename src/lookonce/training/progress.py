@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lookonce.log import get_logger, live_table
+from lookonce.shown import percent, three_digits
 from lookonce.training.engine import StepResult
 from lookonce.training.live_table import LiveTable
 
@@ -125,17 +126,17 @@ class Progress:
     def epoch_line(self, epoch: int, row: Mapping[str, float]) -> None:
         """Log the summary line of an epoch, and a hint once if it spent much time waiting for images."""
         self._table.current = {}
-        scores = "  ".join(f"{name} {row[name]:.3f}" for name in ("AP", "AP50") if name in row)
+        scores = "  ".join(f"{name} {three_digits(row[name])}" for name in ("AP", "AP50") if name in row)
         get_logger().info(
             f"epoch {epoch + 1}/{self.epochs}  loss {row['loss']:.3f} (box {row['box']:.3f}, objectness "
             f"{row['objectness']:.3f}, classes {row['classes']:.3f})  {scores}{'  ' if scores else ''}"
-            f"{row['images_per_second']:.1f} images/s, {row['waiting_share']:.0%} waiting for data  "
+            f"{row['images_per_second']:.1f} images/s, {percent(row['waiting_share'])} waiting for data  "
             f"{self.left((epoch + 1) * self.steps_per_epoch)}",
             extra=IN_TABLE,
         )
         if row["waiting_share"] > MUCH_WAITING and self._against_waiting:
             get_logger().info(
-                f"{row['waiting_share']:.0%} of the time is spent waiting for images: {self._against_waiting}"
+                f"{percent(row['waiting_share'])} of the time is spent waiting for images: {self._against_waiting}"
             )
             self._against_waiting = ""
 

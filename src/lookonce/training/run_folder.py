@@ -5,6 +5,7 @@ RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
 from lookonce.errors import DataError, WeightsError
 from lookonce.parsed import parse_json
-from lookonce.shown import csv_text
+from lookonce.shown import UNDEFINED, csv_text
 from lookonce.storage import (
     find_published,
     make_run_folder,
@@ -138,10 +139,12 @@ class RunFolder:
         return rows
 
     def write_metrics(self, rows: Iterable[Row]) -> None:
-        """Replace metrics.jsonl and metrics.csv; a missing value is an empty cell in the CSV."""
+        """Replace metrics.jsonl and metrics.csv; the CSV has an empty cell for a missing or UNDEFINED value: a
+        spreadsheet would draw -1 as a score."""
         rows = list(rows)
+        cells = [{name: None if value == UNDEFINED else value for name, value in row.items()} for row in rows]
         write_file(self.path / "metrics.jsonl", "".join(json.dumps(dict(row)) + "\n" for row in rows))
-        write_file(self.path / "metrics.csv", csv_text(rows))
+        write_file(self.path / "metrics.csv", csv_text(cells))
 
 
 def _row_in(line: bytes) -> dict[str, float] | None:
@@ -198,8 +201,10 @@ def only_trainer_of(run: RunFolder) -> Iterator[None]:
 
 
 def newest_run(runs: Path, name: str | None = None) -> RunFolder:
-    """The folder in `runs`, or of its runs NAME-*, with the newest checkpoint to resume from. WeightsError if none."""
-    folders = [RunFolder(path) for path in runs.glob(f"{name}-*/" if name else "*/")] if runs.is_dir() else []
+    """The folder in `runs`, or of its runs NAME-K, with the newest checkpoint to resume from. WeightsError if none."""
+    named = re.compile(".*" if name is None else rf"{re.escape(name)}-\d+", re.DOTALL)
+    paths = runs.iterdir() if runs.is_dir() else ()
+    folders = [RunFolder(path) for path in paths if named.fullmatch(path.name) and path.is_dir()]
     resumable = [run for run in folders if run.settings.is_file() and run.has_checkpoint]
     if not resumable:
         raise WeightsError.at(
@@ -207,9 +212,9 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
             f"no run to resume; none of its {len(folders)} matching folders has settings.yaml and a complete "
             "checkpoints/last; start a run without --resume, or name its folder: --resume PATH",
         )
-    return open_run_folder(max(resumable, key=_last_change).path)
 
+    def saved_at(run: RunFolder) -> float:
+        checkpoint = next(filter(None, map(find_published, run.saves)))
+        return (checkpoint / "manifest.json").stat().st_mtime
 
-def _last_change(run: RunFolder) -> float:
-    checkpoint = next(filter(None, map(find_published, run.saves)))
-    return (checkpoint / "manifest.json").stat().st_mtime
+    return max(resumable, key=saved_at)

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lookonce.errors import MissingExtra
+from lookonce.shown import UNDEFINED
 
 # Column of metrics.csv -> its group of charts.
 GROUPS = {
     "loss": "loss", "box": "loss", "objectness": "loss", "classes": "loss",
     "val_loss": "loss", "val_box": "loss", "val_objectness": "loss", "val_classes": "loss",
-    "lr": "optimisation",
-    "seconds": "speed", "images_per_second": "speed", "waiting_share": "speed",
+    "lr": "optimisation", "skipped": "optimisation", "bad_images": "optimisation",
+    "seconds": "speed", "images_per_second": "speed", "waiting_share": "speed", "memory_mb": "speed",
 }  # fmt: skip
 NOT_DRAWN = {"epoch", "step"}
 
@@ -34,7 +35,7 @@ def tensorboard_writer(folder: Path) -> Callable[[Sequence[Mapping[str, float]]]
         if not writers:  # opened at the first row: purge_step is known only then
             writers.append(SummaryWriter(str(folder), purge_step=step))
         for name, value in row.items():
-            if name not in NOT_DRAWN:
+            if name not in NOT_DRAWN and value != UNDEFINED:
                 writers[0].add_scalar(f"{GROUPS.get(name, 'validation')}/{name}", value, step)
         writers[0].flush()
 

@@ -18,7 +18,9 @@ from lookonce.distributed import any_rank, broadcast_object, is_main, rank, worl
 from lookonce.errors import WeightsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import command
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.training.engine import Learner, StepResult, train_one_epoch
 from lookonce.training.finite import TrainingDiverged
@@ -201,7 +203,9 @@ class Trainer:
         if not self.position.over:  # over: the time limit was reached, and the run was killed before its evaluation
             self._train(speed)
         row = self._row(speed)
-        if self.evaluate is not None and (self.position.over or self._due(self.options.eval_every)):
+        epoch, every = self.position.epoch + 1, self.options.eval_every
+        is_due = self.position.over or epoch == self.options.epochs or (every > 0 and epoch % every == 0)
+        if self.evaluate is not None and is_due:
             if self._is_save_late(self._step()):
                 self._save_last()
             row |= self._score(self.evaluate)
@@ -222,11 +226,6 @@ class Trainer:
     def _step(self) -> int:
         """Batches done in the whole run."""
         return self.position.epoch * len(self.batches) + self.position.batch
-
-    def _due(self, every: int) -> bool:
-        """Whether the current epoch is a multiple of `every` or the last one; every 0: only the last one."""
-        epoch = self.position.epoch + 1
-        return epoch == self.options.epochs or (every > 0 and epoch % every == 0)
 
     def _train(self, speed: Speed) -> None:
         epoch, first_batch = self.position.epoch, self.position.batch
@@ -378,8 +377,8 @@ class Trainer:
         waited = self.position.epoch - self.position.best_epoch
         if self.options.patience and self.position.best is not None and waited >= self.options.patience:
             get_logger().info(
-                f"early stopping: no improvement of {self.options.best_metric} for {waited} "
-                f"epoch{'' if waited == 1 else 's'} (best in epoch {self.position.best_epoch + 1})"
+                f"early stopping: no improvement of {self.options.best_metric} for {counted(waited, 'epoch')} (best in "
+                f"epoch {self.position.best_epoch + 1})"
             )
             return True
         return self.position.over
@@ -392,8 +391,6 @@ class Trainer:
 
     def _end_on_request(self) -> NoReturn:
         position = f"epoch {self.position.epoch + 1}, batch {self.position.batch} of {len(self.batches)}"
-        get_logger().info(
-            f"stopped on request at {position}; resume with: "
-            f"{self.options.same_command or f'lookonce train --resume {self.run_folder.path}'}"
-        )
+        again = self.options.same_command or command("train", "--resume", self.run_folder.path)
+        get_logger().info(f"stopped on request at {position}; resume with: {again}")
         raise _Stopped

@@ -7,9 +7,8 @@ import tarfile
 from importlib import resources
 from pathlib import Path
 
-import onnxruntime
-
 from lookonce.errors import WeightsError
+from lookonce.runtimes.onnx import onnxruntime
 from lookonce.weights.published import Content
 from lookonce.weights.pull import obtain, weights_folder
 

@@ -1,18 +1,20 @@
 """Serves a written page, or one that is made anew for each request, on this machine only."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from lookonce.errors import SettingsError
+from lookonce.log import get_logger
 from lookonce.web.site import headers
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = frozenset({LOOPBACK, "::1", "localhost"})
 NOT_KEPT = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 # Python reads the machine's table of types, which may lack these; a browser refuses modules of another type.
 CONTENT_TYPES = {
@@ -24,6 +26,15 @@ CONTENT_TYPES = {
     ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
 }
+
+
+def names_this_machine(host: str) -> bool:
+    """Whether the header Host, with or without a port, is a name of this machine. A page of another site whose name has
+    come to mean this machine (DNS rebinding) has the browser send that name."""
+    try:
+        return urlsplit(f"//{host}").hostname in LOOPBACK_NAMES
+    except ValueError:
+        return False
 
 
 def serving(folder: Path, port: int) -> AbstractContextManager[ThreadingHTTPServer]:
@@ -49,9 +60,7 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
-        # A page of another site whose name has come to mean this machine (DNS rebinding) sends that name.
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        answer = self.answer(self.path) if host in {LOOPBACK, "localhost"} else None
+        answer = self.answer(self.path) if names_this_machine(self.headers.get("Host", "")) else None
         if answer is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -72,6 +81,13 @@ def serving_answers(answer: Answer, port: int, added: Mapping[str, str] = NOT_KE
     free one. `serve_forever` answers."""
     with _bound(port, partial(Handler, answer=answer, added=added)) as server:
         yield server
+
+
+def serve_until_interrupted(server: ThreadingHTTPServer) -> None:
+    """Answer until Ctrl-C; the address is logged."""
+    get_logger().info(f"open http://{LOOPBACK}:{server.server_port}/ in a browser; Ctrl-C ends the server")
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 def require_free_port(port: int) -> None:

@@ -1,6 +1,6 @@
 """The record in a .json file beside weights in another program's format, which has no place for it.
 
-NAME.ckpt.json beside NAME.ckpt: {"lookonce_record": a config.record.ModelRecord, "sha256": hash of NAME.ckpt}.
+NAME.ckpt.json beside NAME.ckpt: {"lookonce_record": a settings.record.ModelRecord, "sha256": hash of NAME.ckpt}.
 """
 
 import hashlib
@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lookonce.errors import WeightsError
-from lookonce.settings.record import ModelRecord, require_consistent
+from lookonce.settings.record import ModelRecord, problem_of, require_consistent
 from lookonce.shown import utf8
 from lookonce.storage import read_regular_file, sha256_file
 from lookonce.weights.foreign import ForeignWeights, ReadOptions
@@ -71,12 +71,8 @@ def read_beside(path: Path, weights: Path) -> ModelRecord:
         require_consistent(found.lookonce_record)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise WeightsError(f"{path}: not a lookonce record: {where}: {problem['msg']}; {NEXT_STEP}") from error
     except ValueError as error:
-        raise WeightsError(f"{path}: not a lookonce record: {error}; {NEXT_STEP}") from error
+        raise WeightsError(f"{path}: not a lookonce record: {problem_of(error)}; {NEXT_STEP}") from error
     if found.sha256 != sha256_file(weights):
         raise WeightsError(f"{path}: does not belong to {weights} (different SHA-256); {NEXT_STEP}")
     return found.lookonce_record

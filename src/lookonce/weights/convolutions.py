@@ -82,6 +82,16 @@ def require_finite(state: Mapping[str, Tensor], source: str) -> None:
             )
 
 
+def num_outputs(arrays: Mapping[str, NDArray[np.generic]], name: str, source: str, network: str) -> int:
+    """Output channels of the convolution with the weights `name`. network: whose they are, for errors."""
+    if name not in arrays:
+        raise WeightsError.at(source, f"no array {name!r}; expected {network}", value=name)
+    shape = arrays[name].shape
+    if len(shape) != 4 or 0 in shape:
+        raise WeightsError.at(source, f"array {name!r} has shape {shape}; expected (out, in, k, k)", value=name)
+    return int(shape[0])
+
+
 def take_array(
     arrays: dict[str, NDArray[np.generic]], name: str, shape: tuple[int, ...], source: str, network: str
 ) -> Tensor:

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from lookonce.errors import WeightsError
 from lookonce.model.layers import steps_of
 from lookonce.settings.dialects import DIALECTS, Activation, Dialect, PoolEdge
-from lookonce.settings.image_size import STRIDE, ImageSize, size_hw
+from lookonce.settings.image_size import LARGEST_SIDE, STRIDE, ImageSize, size_hw
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord
 from lookonce.weights.foreign import MOST_CLASSES, num_classes_of
 
 MOST_CHARACTERS = 1_000_000
 MOST_FILTERS = 65_536
-MOST_PIXELS = 16_384
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
 ACTIVATIONS: dict[str, Activation] = {"leaky": "leaky", "relu": "relu", "swish": "silu"}
 INTEGER = re.compile(r"[-+]?\d{1,10}(?!\d)")
@@ -371,8 +370,8 @@ def _filters(section: Section) -> int:
 
 def _side(net: Section, name: str) -> int:
     side = net.number(name, 0)
-    if side % STRIDE or not STRIDE <= side <= MOST_PIXELS:
-        wanted = f"a multiple of {STRIDE} from {STRIDE} to {MOST_PIXELS} pixels; replace it with --image-size N"
+    if side % STRIDE or not STRIDE <= side <= LARGEST_SIDE:
+        wanted = f"a multiple of {STRIDE} from {STRIDE} to {LARGEST_SIDE} pixels; replace it with --image-size N"
         raise net.error(name, side, wanted)
     return side
 

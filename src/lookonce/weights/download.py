@@ -136,7 +136,7 @@ def extract(archive: Path, member: str, target: Path, max_bytes: int) -> None:
         else:
             with tarfile.open(archive) as tar, tar.extractfile(member) as file:  # type: ignore[union-attr]
                 _copy(file, target, max_bytes)
-    except (OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, tarfile.TarError, ValueError) as error:
+    except (OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, tarfile.TarError, ValueError) as error:
         target.unlink(missing_ok=True)
         raise WeightsError(
             f"{member}: cannot be read from the archive ({error}); it was removed", value=member

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from lookonce.errors import SettingsError, WeightsError
+from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.record import ModelRecord, parse_record, problem_of
 from lookonce.storage import find_published, read_regular_file, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
@@ -118,16 +119,21 @@ def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
                 f"{kinds[kind]} and {path}: two files of kind {kind}; convert one network at a time", path=kinds[kind]
             )
         kinds[kind] = path
-    if set(kinds) <= {DARKNET_CFG, DARKNET_WEIGHTS}:
-        if DARKNET_WEIGHTS not in kinds:
-            raise WeightsError.at(kinds[DARKNET_CFG], "a .cfg contains no weights; name the .weights file too")
-        weights = kinds[DARKNET_WEIGHTS]
-        return with_record_beside(read_darknet(kinds.get(DARKNET_CFG), weights, options), weights, options)
+    cfg = kinds.pop(DARKNET_CFG, None) if kinds.keys() <= {DARKNET_CFG, DARKNET_WEIGHTS} else None
+    if cfg is not None and not kinds:
+        raise WeightsError.at(cfg, "a .cfg contains no weights; name the .weights file too")
     if len(kinds) > 1:
         listed = ", ".join(f"{path} ({kind})" for kind, path in kinds.items())
         raise WeightsError(f"{listed}: files of different programs; convert one network at a time")
     ((kind, path),) = kinds.items()
-    read = {MINDSPORE_CKPT: read_mindspore, ULTRALYTICS_PT: read_ultralytics}[kind](path, options)
+    readers = {MINDSPORE_CKPT: read_mindspore, ULTRALYTICS_PT: read_ultralytics}
+    try:
+        read = readers.get(kind, partial(read_darknet, cfg))(path, options)
+        parse_record(read.record.model_dump_json(), can_be_backbone=True)  # a checkpoint of it can be read
+    except ValueError as error:
+        if isinstance(error, LookonceError):
+            raise
+        raise WeightsError.at(cfg or path, f"{problem_of(error)}; expected weights of YOLOv3-Tiny") from error
     return with_record_beside(read, path, options)
 
 

@@ -19,7 +19,14 @@ from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.names import counted
 from lookonce.settings.record import FULL_CHANNELS, ModelRecord, Preprocessing
-from lookonce.weights.convolutions import Convolution, convolutions, require_finite, take_array, with_epsilon
+from lookonce.weights.convolutions import (
+    Convolution,
+    convolutions,
+    num_outputs,
+    require_finite,
+    take_array,
+    with_epsilon,
+)
 from lookonce.weights.foreign import (
     ForeignWeights,
     ReadOptions,
@@ -158,8 +165,8 @@ def _joined(name: str, pieces: list[Piece], path: Path) -> NDArray[np.generic]:
 def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
     """The record, derived from the shapes of the arrays."""
     weights = [f"{NETWORK_PREFIX}backbone.conv{index}.0.weight" for index in range(len(FULL_CHANNELS))]
-    channels = [_outputs(arrays, name, source) for name in weights]
-    outputs = _outputs(arrays, f"{NETWORK_PREFIX}head1.weight", source)
+    channels = [num_outputs(arrays, name, source, NETWORK) for name in weights]
+    outputs = num_outputs(arrays, f"{NETWORK_PREFIX}head1.weight", source, NETWORK)
     num_classes = num_classes_of(outputs, NUM_ANCHORS, source)
     return ModelRecord(
         dialect=DIALECTS["mindspore"],
@@ -171,16 +178,6 @@ def _record(arrays: Arrays, options: ReadOptions, source: str) -> ModelRecord:
             resize="stretch" if options.resize == "auto" else options.resize, mean=IMAGENET_MEAN, std=IMAGENET_STD
         ),
     )
-
-
-def _outputs(arrays: Arrays, name: str, source: str) -> int:
-    if name not in arrays:
-        raise WeightsError.at(source, f"no array {name!r}; expected {NETWORK}", value=name)
-    if arrays[name].ndim != 4 or arrays[name].shape[0] < 1:
-        raise WeightsError.at(
-            source, f"array {name!r} has shape {arrays[name].shape}; expected (out, in, k, k)", value=name
-        )
-    return int(arrays[name].shape[0])
 
 
 def _names(one: Convolution) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -5,6 +5,8 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -39,7 +41,7 @@ def file_url(project: str, file_name: str) -> tuple[str, int | None]:
 
 def index_url() -> str:
     """The index of uv's or pip's environment variables, else of uv's files, else of pip's, else PyPI."""
-    configured = (*(os.environ.get(name) for name in VARIABLES), *_of_uv_files(), *_of_pip_files())
+    configured = chain((os.environ.get(name) for name in VARIABLES), _of_uv_files(), _of_pip_files())
     return next((url.strip() for url in configured if url and url.strip()), PYPI)
 
 
@@ -47,9 +49,10 @@ def _of_uv_files() -> Iterator[str | None]:
     named = os.environ.get("UV_CONFIG_FILE")
     for path in (named and Path(named), _user_folder() / "uv" / "uv.toml", Path("/etc/uv/uv.toml")):
         if path and path.is_file():
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-            yield from (index.get("url") for index in table.get("index", []) if index.get("default"))
-            yield table.get("index-url") or table.get("pip", {}).get("index-url")
+            with _errors_named(path):
+                table = tomllib.loads(path.read_text(encoding="utf-8"))
+                yield from (index.get("url") for index in table.get("index", []) if index.get("default"))
+                yield table.get("index-url") or table.get("pip", {}).get("index-url")
 
 
 def _of_pip_files() -> Iterator[str | None]:
@@ -57,8 +60,18 @@ def _of_pip_files() -> Iterator[str | None]:
     folders = (Path(sys.prefix), _user_folder() / "pip", Path.home() / ".pip", Path("/etc"), Path("/etc/xdg/pip"))
     for path in (*([Path(named)] if named else []), *(folder / "pip.conf" for folder in folders)):
         parser = configparser.ConfigParser(interpolation=None, strict=False)
-        parser.read(path, encoding="utf-8")  # a missing file is an empty one
+        with _errors_named(path):
+            parser.read(path, encoding="utf-8")  # a missing file is an empty one
         yield from (parser.get(section, "index-url", fallback=None) for section in ("install", "global"))
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, AttributeError, TypeError, configparser.Error) as error:
+        problem = f"cannot be read ({' '.join(str(error).split())}); correct it, or set {VARIABLES[0]}"
+        raise WeightsError.at(path, problem) from error
 
 
 def _user_folder() -> Path:

@@ -352,17 +352,14 @@ def _array(place: TensorPlace, content: Content) -> NDArray[np.generic]:
         raise RefusedError(
             f"storage {storage.key[:40]!r} has {len(numbers):,} bytes; the file is damaged; copy it again"
         )
-    flat = _numbers(numbers, storage.kind)
+    if storage.kind == "bfloat16":  # the upper half of a float32
+        flat: NDArray[np.generic] = (np.frombuffer(numbers, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        flat = np.frombuffer(numbers, storage.kind)
+        flat = flat.astype(np.float32) if flat.dtype.kind == "f" else flat
     strides = tuple(stride * flat.itemsize for stride in place.strides)
     array = np.lib.stride_tricks.as_strided(flat[place.offset :], place.shape, strides, writeable=False)
     return np.ascontiguousarray(array).reshape(place.shape)
-
-
-def _numbers(content: bytes, kind: str) -> NDArray[np.generic]:
-    if kind == "bfloat16":  # the upper half of a float32
-        return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
-    numbers = np.frombuffer(content, kind)
-    return numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers
 
 
 def _limit_this_process(file_bytes: int) -> None:

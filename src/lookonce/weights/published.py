@@ -49,7 +49,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One file. dialect: of config.dialects, whose reader reads it; sources: in the order in which they are tried."""
+    """One file. dialect: of settings.dialects, whose reader reads it; sources: in the order in which they are tried."""
 
     what: str
     file_name: str

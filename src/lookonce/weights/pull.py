@@ -11,10 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lookonce.errors import MissingExtra, SettingsError, WeightsError, how_to_install
-from lookonce.log import get_logger
+from lookonce.log import get_logger, is_on
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.objects import is_remote
-from lookonce.remote.store import is_switched_on
 from lookonce.settings.names import suggestion
 from lookonce.settings.values import named_path
 from lookonce.storage import find_published, require_regular_file, temporary_folder, work_lock
@@ -94,8 +93,8 @@ def default_weights() -> Path:
         )
     if pulled(DEFAULT) is None:
         raise SettingsError(
-            f"weights: not given, and {DEFAULT} is not in {weights_folder()}; run `lookonce pull {DEFAULT}` once, or "
-            "name others with --weights",
+            f"weights: not given, and the folder {weights_folder() / DEFAULT} does not exist; run `lookonce pull "
+            f"{DEFAULT}` once, or name others with --weights",
             setting="weights",
         )
     return Path(DEFAULT)
@@ -137,7 +136,7 @@ def obtain(name: str, file: Path, sources: Sequence[Source], content: Content) -
 
 def require_online(name: str, file: Path, sources: Sequence[Source], content: Content) -> None:
     """WeightsError if the file is missing, and a setting forbids its download."""
-    if is_switched_on(OFFLINE) and not file.exists():
+    if is_on(OFFLINE) and not file.exists():
         raise WeightsError(
             f"{name}: not in {file.parent}, and {OFFLINE} forbids the download; "
             f"{how_to_place(file, sources, content)}, or unset {OFFLINE}",

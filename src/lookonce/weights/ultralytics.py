@@ -15,7 +15,14 @@ from lookonce.errors import WeightsError
 from lookonce.settings.dialects import DIALECTS, Activation, Dialect
 from lookonce.settings.image_size import size_hw
 from lookonce.settings.record import ModelRecord, Preprocessing
-from lookonce.weights.convolutions import BATCH_COUNTER, Convolution, convolutions, require_finite, take_array
+from lookonce.weights.convolutions import (
+    BATCH_COUNTER,
+    Convolution,
+    convolutions,
+    num_outputs,
+    require_finite,
+    take_array,
+)
 from lookonce.weights.foreign import (
     ForeignWeights,
     ReadOptions,
@@ -111,21 +118,20 @@ def _require_tiny(pickled: Pickled, source: str) -> None:
 
 
 def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
-    channels = [
-        _shape(pickled, f"{CONVOLUTION_LAYERS[place]}.conv.weight", 4, source)[0] for _, place in LAYERS if place
-    ]
+    weights = [f"{CONVOLUTION_LAYERS[place]}.conv.weight" for _, place in LAYERS if place]
     anchors = pickled.arrays.get(f"{DETECT}.anchors")
     strides = pickled.modules[DETECT].attributes.get("stride")
-    if anchors is None or anchors.ndim != 3 or anchors.shape[0] != 2 or anchors.shape[2] != 2:
+    if anchors is None or anchors.ndim != 3 or anchors.shape[::2] != (2, 2) or not anchors.size:
         raise WeightsError.at(source, f"{DETECT} has no anchors of shape (2, anchors, 2); expected two heads")
     if strides != HEAD_STRIDES:
         raise WeightsError.at(source, f"heads have strides {strides}; expected {HEAD_STRIDES}")
     count = anchors.shape[1]
     pixels = (anchors * np.array(HEAD_STRIDES)[:, None, None]).reshape(-1, 2)
-    num_classes = num_classes_of(_shape(pickled, f"{CONVOLUTION_LAYERS['head32']}.weight", 4, source)[0], count, source)
+    outputs = num_outputs(pickled.arrays, f"{CONVOLUTION_LAYERS['head32']}.weight", source, NETWORK)
+    num_classes = num_classes_of(outputs, count, source)
     return ModelRecord(
         dialect=_dialect(pickled, source),
-        channels=tuple(channels),
+        channels=tuple(num_outputs(pickled.arrays, name, source, NETWORK) for name in weights),
         class_names=tuple(map(str, range(num_classes))),
         category_ids=tuple(range(num_classes)),
         anchors=tuple((round(float(w), 4), round(float(h), 4)) for w, h in pixels),
@@ -135,36 +141,24 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
     )
 
 
-def _shape(pickled: Pickled, name: str, dimensions: int, source: str) -> tuple[int, ...]:
-    if name not in pickled.arrays:
-        raise WeightsError.at(source, f"no array {name!r}; expected {NETWORK}", value=name)
-    shape = pickled.arrays[name].shape
-    if len(shape) != dimensions or 0 in shape:
-        raise WeightsError.at(source, f"array {name!r} has shape {shape}; expected {dimensions} dimensions", value=name)
-    return shape
-
-
 def _dialect(pickled: Pickled, source: str) -> Dialect:
-    activations = {_activation(module, name, source) for name, module in pickled.modules.items() if is_act(name)}
-    epsilons = {module.attributes.get("eps") for module in pickled.modules.values() if module.kind == "BatchNorm2d"}
+    activations, epsilons = set[Activation](), set[float]()
+    for name, module in pickled.modules.items():
+        if name.endswith(".act"):  # of a convolution
+            activations.add(_activation(module, name, source))
+        elif module.kind == "BatchNorm2d":
+            epsilon = module.attributes.get("eps")
+            if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+                expected = "expected a number between 0 and 1, such as 0.001"
+                raise WeightsError.at(source, f"BatchNorm epsilon is {epsilon}; {expected}")
+            epsilons.add(epsilon)
     if len(activations) != 1 or len(epsilons) != 1:
         raise WeightsError.at(
             source,
-            f"activations {sorted(activations)} and BatchNorm epsilons {sorted(map(str, epsilons))}; expected one of "
-            "each",
+            f"activations {sorted(activations)} and BatchNorm epsilons {sorted(epsilons)}; expected one of each",
         )
-    (epsilon,) = epsilons
-    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise WeightsError.at(
-            source, f"BatchNorm epsilon is {epsilon}; expected a number between 0 and 1, such as 0.001"
-        )
-    update = {"activation": activations.pop(), "batchnorm_eps": epsilon, "pool_edge": "zero"}
+    update = {"activation": activations.pop(), "batchnorm_eps": epsilons.pop(), "pool_edge": "zero"}
     return DIALECTS["ultralytics"].model_copy(update=update)
-
-
-def is_act(name: str) -> bool:
-    """Whether this module is the activation of a convolution."""
-    return name.endswith(".act")
 
 
 def _activation(module: Module, name: str, source: str) -> Activation:
@@ -185,13 +179,13 @@ def _take(one: Convolution, arrays: dict[str, Any], source: str) -> dict[str, Te
         taken[ours] = take_array(arrays, name, shape, source, NETWORK)
     if one.normalised:
         counter = arrays.pop(f"{layer}.bn.num_batches_tracked", np.zeros((), np.int64))
-        taken[f"{one.name}.{BATCH_COUNTER}"] = torch.tensor(int(counter.reshape(-1)[0]))
+        taken[f"{one.name}.{BATCH_COUNTER}"] = torch.tensor(int(counter.sum()))
     return taken
 
 
 def _names(pickled: Pickled, num_classes: int) -> tuple[str, ...]:
     """Class names from the outermost module, a list or a dict by number; empty if they do not fit the classes."""
-    names = pickled.modules[""].attributes.get("names", [])
-    values = list(names.values()) if isinstance(names, dict) else list(names)
-    fit = len(values) == num_classes == len(set(values)) and all(isinstance(name, str) for name in values)
+    names = pickled.modules[""].attributes.get("names")
+    values = list(names.values()) if isinstance(names, dict) else names if isinstance(names, list) else []
+    fit = all(isinstance(name, str) for name in values) and len(values) == num_classes == len(set(values))
     return tuple(values) if fit else ()

@@ -25,6 +25,7 @@ from lookonce.settings.names import counted
 from lookonce.settings.record import DEFAULT_ANCHORS
 from lookonce.settings.schema import Settings, default_of
 from lookonce.settings.text import explain, parse_text, to_text
+from lookonce.shown import percent
 
 Sizes = NDArray[np.float64]
 
@@ -139,7 +140,8 @@ def as_text(advice: AnchorAdvice) -> Iterator[str]:
     yield "        mean IoU  stride 16  stride 32  either  anchors"
     for name, fit in (("now", advice.now), ("fitted", advice.fitted)):
         sizes = "  ".join(f"{width:g}x{height:g}" for width, height in fit.anchors)
-        yield f"{name:<8}{fit.overlap:8.3f}{fit.recall_16:11.1%}{fit.recall_32:11.1%}{fit.recall:8.1%}  {sizes}"
+        heads = "".join(f"{percent(recall):>11}" for recall in (fit.recall_16, fit.recall_32))
+        yield f"{name:<8}{fit.overlap:8.3f}{heads}{percent(fit.recall):>8}  {sizes}"
     halves = ", ".join(f"{before:.3f} -> {after:.3f}" for before, after in advice.held_out)
     yield f"mean IoU on each half, fitted to the other half: {halves or 'unknown, fewer than 10 images with objects'}"
     needed = f"{REAL_GAIN:g} mean IoU on both halves without loss of recall"

@@ -25,8 +25,8 @@ from lookonce.request import Listed, old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.settings.image_size import size_hw, size_in_words
-from lookonce.settings.names import split_list
-from lookonce.shown import to_json
+from lookonce.settings.names import counted, split_list
+from lookonce.shown import percent, to_json
 from lookonce.storage import output_folder, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case
 
@@ -135,7 +135,7 @@ def _measure_all(cases: Sequence[tuple[Case, int]]) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "lookonce.workflows.bench_process"]
     with progress_bar("bench", len(cases)) as advance:
         for number, (case, threads) in enumerate(cases):
-            advance(number, f"{Path(case.weights).name}, {threads} threads")
+            advance(number, f"{Path(case.weights).name}, {counted(threads, 'thread')}")
             environment, given = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)), json.dumps(asdict(case))
             done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
             if done.returncode != 0:
@@ -168,7 +168,7 @@ def as_text(done: Bench, layout: Layout = PLAIN) -> Iterator[str]:
         name = f"{Path(row['file']).name}, {row['runtime']}"
         yield f"{name}: reading and detecting {rates}; processor ms per image: {parts}"
     if least_share(done.rows) < QUIET:
-        share = f"a case got {least_share(done.rows):.0%} of its threads' time"
+        share = f"a case got {percent(least_share(done.rows))} of its threads' time"
         yield f"other programs were running: {share}; on an idle machine the times are shorter"
     for problem in dict.fromkeys(row["error"] for row in (*done.rows, *done.pipelines) if "error" in row):
         yield from layout.lines(Text(problem, "red", no_wrap=True, overflow="ignore"), least_width=len(problem))
@@ -196,7 +196,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             f"{row['p95_ms']:.1f}",
             f"{row['images_per_second']:.1f}",
             f"{row['gflops']:.0f}",
-            f"{100 * row['share_of_peak']:.0f} %",
+            percent(row["share_of_peak"]),
             "" if row["memory_mb"] is None else f"{row['memory_mb']:.0f}",
         )
     return table

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lookonce.data.synthetic import SceneOptions, make_scene
 from lookonce.errors import LookonceError
 from lookonce.letterbox import fit
-from lookonce.model.layers import steps_of
+from lookonce.model.layers import steps_of_record
 from lookonce.prediction.draw import draw
 from lookonce.prediction.predictor import predict
 from lookonce.prediction.renderer import encode
@@ -100,8 +100,7 @@ def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw
     record = runtime.record
     canvases = np.stack([fit(one.read(), size_hw, record.preprocessing)[0] for one in islice(sources, case.batch)])
     canvases = np.resize(canvases, (case.batch, *canvases.shape[1:]))
-    steps = steps_of(record.channels, record.num_classes, size_hw, anchors=[len(mask) for mask in record.masks])
-    gflop = 2 * sum(step.macs for step in steps) / 1e9
+    gflop = 2 * sum(step.macs for step in steps_of_record(record, size_hw)) / 1e9
     processor, started = time.process_time(), time.perf_counter()
     milliseconds = _timed(lambda: _detect(runtime, canvases), case.seconds)
     busy = (time.process_time() - processor) / (time.perf_counter() - started)

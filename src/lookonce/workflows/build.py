@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import lookonce
 from lookonce.cores import processes_here, usable_processors
 from lookonce.data.anchors import box_sizes_at_input, fit_anchors
 from lookonce.data.augment import Augmentation
 from lookonce.data.dataset import Dataset
-from lookonce.data.images import read_image
 from lookonce.data.loader import Loader
 from lookonce.data.selection import take_images
 from lookonce.distributed import broadcast_object, broadcast_tensors, is_main, rank, world_size
 from lookonce.errors import DataError
-from lookonce.log import get_logger
+from lookonce.log import get_logger, log_lines
 from lookonce.model.assign import Assigner, BestAnchors, TaskAligned
 from lookonce.model.loss import DetectionLoss
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise
@@ -123,8 +121,7 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
             names = None if backbone_only else settings.names
             checkpoint = open_checkpoint(path, names, rename=True)
             taken = transfer(model, record, checkpoint, backbone_only=backbone_only)
-            for line in account(taken, record, checkpoint):
-                get_logger().info(line)
+            log_lines(account(taken, record, checkpoint))
     for stage in model.backbone.stages[: settings.freeze_stages]:
         stage.requires_grad_(False)
     return model
@@ -275,7 +272,7 @@ def make_evaluate(settings: Settings, dataset: Dataset | None, sheet: Path | Non
     all_scored = dataset.with_never_found()
     from lookonce.evaluation.coco import score
     from lookonce.evaluation.curves import operating_point
-    from lookonce.evaluation.evaluate import detect_all
+    from lookonce.evaluation.evaluate import blank_if_unreadable, detect_all
     from lookonce.evaluation.matching import match
     from lookonce.reports.sheets import write_validation
     from lookonce.runtimes.detector import Detector
@@ -285,21 +282,13 @@ def make_evaluate(settings: Settings, dataset: Dataset | None, sheet: Path | Non
         bad: dict[Path, str] = {}
         loss = make_loss(settings, record, next(model.parameters()).device)
         runtime = LossRuntime(model, record, loss, dataset, rows=own_rank_group().shard(len(dataset)), left_out=bad)
-
-        def read(path: Path) -> NDArray[np.uint8]:
-            try:
-                return read_image(path)
-            except DataError as error:
-                bad[path] = str(error)
-                return np.zeros((32, 32, 3), np.uint8)
-
         results = detect_all(
             Detector(runtime),
             dataset,
             batch_size=settings.eval_batch_size,
             on_progress=on_progress,
             rank_group=own_rank_group(),
-            read=read,
+            read=blank_if_unreadable(bad),
         )
         for others in own_rank_group().gather(bad):  # rank 0 logs for all
             bad |= others

@@ -1,11 +1,11 @@
 """`lookonce check`: validates a data set before training."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from shlex import quote
 
 from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
@@ -23,6 +23,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted, few, split_list
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import default_of
+from lookonce.shown import command, percent
 from lookonce.storage import write_file
 from lookonce.workflows.validation_split import require_val_split, with_val
 
@@ -40,9 +41,10 @@ class Fixed:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """The result of `check`; fixed: the corrected copy if `fix` was given."""
+    """The result of `check`; command: the one that repeats it; fixed: the corrected copy if `fix` was given."""
 
     result: CheckResult
+    command: str
     fixed: Fixed | None = None
     advice: Advice | None = None
 
@@ -135,17 +137,19 @@ def check(
     fixed = write_fixed(result, fix) if fix is not None else None
     by_split = {dataset.split: dataset for dataset in result.datasets} if advice and not only else {}
     trained_on = by_split.get("train", next(iter(by_split.values()), None))
-    checked = Checked(result=result, fixed=fixed, advice=None if trained_on is None else advise(trained_on))
+    options = (*(("--images", images) if images else ()), *(("--follow-links",) if follow_links else ()))
+    again = command("check", data, *options)
+    recommended = None if trained_on is None else advise(trained_on)
+    checked = Checked(result=result, command=again, fixed=fixed, advice=recommended)
     if json_file is not None:
         write_file(json_file, json.dumps(as_json(checked), indent=1) + "\n")
     if html is not None:
-        command = f"lookonce check {data}" + (f" --images {images}" if images else "")
         page = CheckPage(
             title=f"Data check: {Path(data).resolve().name}",
             result=result,
             advice=checked.advice,
             changes=fixed.changes if fixed else (),
-            commands=(command, f"{command} --fix CORRECTED"),
+            commands=(again, f"{again} --fix CORRECTED"),
         )
         write_file(html, render_check(page))
     return checked
@@ -198,7 +202,7 @@ def write_fixed(result: CheckResult, folder: Path) -> Fixed:
 def as_json(checked: Checked) -> dict[str, object]:
     """Content of `--json`: counts, the checks run with their number of findings, and the findings, worst first."""
     result = checked.result
-    found = {name: sum(finding.name == name for finding in result.findings) for name in FINDING_KINDS}
+    found = Counter(finding.name for finding in result.findings)
     return {
         "origin": result.origin,
         "format": result.format,
@@ -232,7 +236,7 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
-    if result.seconds:
+    if result.seconds and result.num_images:
         decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
         images = f"{counted(result.num_images, 'image')} {'decoded' if decoded else 'checked by their headers'}"
         yield f"{images}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
@@ -243,19 +247,18 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
     elif (fixable := sum(bool(FINDING_KINDS[found.name].fix) for found in result.findings)) and is_labelled:
-        command = f"lookonce check {quote(str(result.origin))} --fix CORRECTED"
-        yield f"`{command}` writes a copy with {counted(fixable, 'finding')} corrected"
+        yield f"`{checked.command} --fix CORRECTED` writes a copy with {counted(fixable, 'finding')} corrected"
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
 
 
 def _advice_lines(advice: Advice) -> Iterator[str]:
     yield f"image size, from {counted(advice.objects, 'object')} of split {advice.split}:"
-    yield "        under   within 4x of an anchor of   cell and  GFLOP per"
-    yield "  size   8 px  stride 16 stride 32  either  anchor shared image"
+    yield "         under   within 4x of an anchor of   cell and  GFLOP per"
+    yield "  size    8 px  stride 16 stride 32  either  anchor shared image"
     for row in advice.rows:
         yield (
-            f"  {row.image_size:4}{row.tiny:7.1%}{row.recall_16:11.1%}{row.recall_32:10.1%}{row.recall:8.1%}"
-            f"{row.crowded:13.1%}{row.gflop:9.1f}"
+            f"  {row.image_size:4}{percent(row.tiny):>8}{percent(row.recall_16):>11}{percent(row.recall_32):>10}"
+            f"{percent(row.recall):>8}{percent(row.crowded):>13}{row.gflop:9.1f}"
         )
     yield from (f"  {sentence}" for sentence in advice.words)
 
@@ -265,8 +268,11 @@ def _summary_lines(split: SplitSummary) -> Iterator[str]:
     if not split.class_boxes:
         yield f"  {counted(split.images, 'image')}, {sizes}"
         return
+    if not split.images:
+        yield f"  {split.split}: 0 images"
+        return
     crowd = f", {split.crowd} of them crowd" if split.crowd else ""
-    share = f"{100 * split.background / max(split.images, 1):.0f} %"
+    share = percent(split.background / max(split.images, 1))
     images, boxes = counted(split.images, "image"), counted(split.boxes, "box")
     yield f"  {split.split}: {images} ({split.background} without boxes, {share}), {sizes}; {boxes}{crowd}"
     counts = sorted(split.class_boxes.items(), key=lambda item: -item[1])

@@ -12,7 +12,7 @@ from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.request import old_names
-from lookonce.settings.names import counted, require_one_of, split_list
+from lookonce.settings.names import counted, few, require_one_of, split_list
 
 
 @old_names(pictures="image_files")
@@ -137,7 +137,7 @@ def read_renames(words: Sequence[str], class_names: Sequence[str]) -> dict[str, 
     for word in words:
         cuts = [place for place, letter in enumerate(word) if letter == ":" and word[:place] in class_names]
         if not cuts or not word[cuts[-1] + 1 :].strip():
-            raise SettingsError.of("rename", word, f"expected OLD:NEW, where OLD is one of {', '.join(class_names)}")
+            raise SettingsError.of("rename", word, f"expected OLD:NEW, where OLD is one of {few(class_names)}")
         renames[word[: cuts[-1]]] = word[cuts[-1] + 1 :].strip()
     return renames
 

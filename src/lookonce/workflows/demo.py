@@ -1,7 +1,7 @@
 """`lookonce demo`: data, training, evaluation, export, prediction and report in one command."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
@@ -12,8 +12,9 @@ from lookonce.cores import usable_processors, usable_threads
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
-from lookonce.log import get_logger, logging_to
+from lookonce.log import get_logger, log_lines, logging_to
 from lookonce.request import old_names
+from lookonce.shown import command
 from lookonce.storage import fresh_path
 from lookonce.weights.pull import DEFAULT, pulled
 
@@ -224,11 +225,6 @@ def write_page(exported: Path, site: Path) -> None:
             get_logger().warning("%s", error)
 
 
-def log_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        get_logger().info(line)
-
-
 @contextmanager
 def step(number: int, what: str) -> Iterator[None]:
     """Logs the step at its start and its duration at its end."""
@@ -253,9 +249,9 @@ def as_text(demonstration: Demonstration) -> Iterator[str]:
     }
     width = max(len(str(path)) for path in places)
     scores = f"AP50 {demonstration.AP50:.3f}, AP {demonstration.AP:.3f}"
-    browser = f"lookonce page {folder / 'detector.onnx'} --serve (downloads 33 MB once)"
+    browser = f"{command('page', folder / 'detector.onnx', '--serve')} (downloads 33 MB once)"
     if (folder / "site").exists():
-        browser = f"lookonce page --serve --output {folder / 'site'}"
+        browser = command("page", "--serve", "--output", folder / "site")
     yield ""
     yield f"Done in {demonstration.seconds / 60:.1f} minutes. On the test images: {scores}."
     yield ""

@@ -8,7 +8,7 @@ from typing import Any
 from lookonce.data.anchors import box_sizes_at_input
 from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
-from lookonce.data.findings import Finding
+from lookonce.data.findings import RaiseOnError, ignore
 from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
@@ -29,7 +29,7 @@ from lookonce.evaluation.diagnosis import (
 )
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
-from lookonce.log import get_logger
+from lookonce.log import get_logger, log_lines
 from lookonce.reports.content import read_run
 from lookonce.reports.sheets import write_overlay
 from lookonce.request import old_names
@@ -37,7 +37,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
 from lookonce.settings.record import ModelRecord
-from lookonce.shown import to_json
+from lookonce.shown import command, to_json
 from lookonce.storage import output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import data_of_run, with_val_of
@@ -119,7 +119,7 @@ def diagnose(
         raise SettingsError(f"data: {weights} {problem}", setting="data", path=weights)
     opened = open_data(
         data or Path(settings["data"]),
-        images or (Path(known) if (known := settings.get("images")) else None),
+        images or settings.get("images"),
         follow_links=follow_links or settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
@@ -190,8 +190,8 @@ def examine(
     """Run all checks. If the annotations cannot be read, this is the cause, and no other check is run."""
     names = [name for name in dict.fromkeys((train_split, split)) if name in source.splits]
     try:
-        written = [source.as_written(name, _raise_error) for name in names]
-        datasets = [assemble(found, lambda _: None) for found in written]
+        written = [source.as_written(name, RaiseOnError(source.origin)) for name in names]
+        datasets = [assemble(found, ignore) for found in written]
     except DataError as error:
         refused = Check("reading the annotations", "cause", str(error))
         return Diagnosis(checks=(refused,), AP50=-1.0)
@@ -257,11 +257,6 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     return Check(name, "look", f"{file}: do the boxes lie on the objects? {lost}")
 
 
-def _raise_error(finding: Finding) -> None:
-    if finding.severity == "error":
-        raise DataError(finding.message, path=finding.file, check=finding.name)
-
-
 class ScoreMonitor:
     """Diagnoses a run, once per symptom, when its validation AP50 stays below NOTHING_AP50 or falls below a third of
     the best.
@@ -290,11 +285,10 @@ class ScoreMonitor:
             logger.warning(f"diagnosis failed: {error}")
             return
         *evidence, conclusion = lines(diagnosis)
-        for line in evidence:
-            logger.info(line)
+        log_lines(evidence)
         cause = diagnosis.cause
         logger.warning(conclusion + (f": {cause.evidence} -> {cause.advice}" if cause is not None else ""))
-        logger.info(f"training continues; for an overlay of the ground truth, run: lookonce diagnose {self._folder}")
+        logger.info(f"training continues; for an overlay of the ground truth, run: {command('diagnose', self._folder)}")
 
     def symptom(self, rows: Sequence[Mapping[str, float]]) -> str:
         """The problem with the scores as text; "" if there is none."""

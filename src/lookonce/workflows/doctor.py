@@ -187,7 +187,7 @@ def _images_work() -> str:
 
 
 def _onnxruntime_works() -> str:
-    import onnxruntime
+    from lookonce.runtimes.onnx import onnxruntime
 
     session = onnxruntime.InferenceSession(TINY_ONNX, providers=["CPUExecutionProvider"])
     (doubled,) = session.run(None, {"x": np.array([1, 2], dtype=np.float32)})

@@ -101,7 +101,7 @@ def prepare(
         settings = choices.choose_objectness_prior(settings, dataset)
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
-    rows = np.flatnonzero(np.diff(dataset.box_offsets))  # with boxes
+    rows = np.flatnonzero(dataset.box_counts)  # with boxes
     return settings, *trained, take_images(dataset, rows[even_choice(len(rows), num_images)])
 
 
@@ -113,7 +113,7 @@ def fitted_batch(dataset: Dataset, record: ModelRecord) -> Batch:
         images=np.stack(images),
         boxes_xyxy=np.concatenate(boxes_xyxy).astype(np.float32),
         labels=dataset.labels,
-        image_index=np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets)),
+        image_index=dataset.image_rows,
         crowd=dataset.crowd,
         positions=np.arange(len(dataset)),
         image_ids=dataset.image_ids,
@@ -136,7 +136,7 @@ def answers(settings: Settings, model: YoloV3Tiny, record: ModelRecord, batch: B
         Head(
             stride=stride,
             anchors_wh=np.array(record.head_anchors(number), np.float32),
-            first_anchor=record.masks[number][0],
+            mask=record.masks[number],
             assigned=assigned.numpy(),
         )
         for number, (stride, assigned) in enumerate(zip(record.strides, assigned_maps, strict=True))

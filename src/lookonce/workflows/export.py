@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.exit_codes import ExitCode
-from lookonce.exporters.base import textured_canvases
+from lookonce.exporters.base import require_free, textured_canvases
 from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
@@ -24,6 +24,7 @@ from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import require_one_of, split_list
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import file_size
 from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.export_for import ClientFolder, write_for
@@ -103,7 +104,8 @@ def export(
     preprocess
         Take pixels, uint8 (N, H, W, 3) RGB; --no-preprocess takes the normalised float32 (N, 3, H, W) instead.
     opset
-        Opset of ONNX's operators, for a runtime that reads no other; default: 18.
+        Opset of ONNX's operators, 15 or more (13 with --outputs decoded, packed or raw), for a runtime that reads
+        no other; default: 18.
     precision
         fp32; fp16: weights stored in 16 bits, half the size; int8: weights and arithmetic in 8 bits, a quarter.
     agnostic
@@ -137,6 +139,9 @@ def export(
         asked, outputs = replace(plan, precision=precision), plan.outputs
     plans = _plans(_formats(to), asked, outputs)
     weights = find_weights(weights)
+    paths_in = partial(_paths, weights, plans, file_name, image_size)
+    place = output or (_beside(weights) if file_name is None else Path())
+    _require_one_free([] if for_ or check else paths_in(place), overwrite=overwrite)
     model, record = _open(weights, names, image_size)
     if agnostic is not None:
         thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
@@ -149,13 +154,8 @@ def export(
         return _exports_for(for_, weights, record, write, output or _beside(weights) / for_, overwrite=overwrite)
     files: list[Exported] = []
     refused: list[LookonceError] = []
-    folder = nullcontext(output or (_beside(weights) if file_name is None else Path()))
-    with temporary_folder() if check else folder as place:
-        for name, plan in plans:
-            suffix, several = FORMATS[name].suffix, sum(name == other for other, _ in plans) > 1
-            given = None if file_name is None else file_name.removesuffix(suffix)
-            stem = given + (f"-{plan.outputs}" if several else "") if given else _name(weights, plan, image_size)
-            path = _path(place, stem, suffix, len(plans))
+    with temporary_folder() if check else nullcontext(place) as folder:
+        for (name, plan), path in zip(plans, paths_in(folder), strict=True):
             try:
                 files.append(write_one(model, record, name, plan, path, reference, overwrite=overwrite))
             except (WeightsError, MissingExtra) as error:
@@ -186,7 +186,7 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield from _format_lines()
     for one in exports.files:
         done = f"written: {one.path}" if exports.is_kept else f"checked and not kept: {one.path.name}"
-        size = f"{one.size / 1e6:.1f} MB"
+        size = file_size(one.size)
         if not one.parity.differences:
             yield f"{done} ({size}), not compared: no runtime here runs this format"
             continue
@@ -301,6 +301,29 @@ def _named(weights: Path) -> Path:
     from lookonce.weights.checkpoint import MODEL_FILE
 
     return weights.parent if weights.name == MODEL_FILE else weights
+
+
+def _require_one_free(paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Raises WeightsError if all files exist: before the weights are loaded, and INT8 ranges are measured."""
+    if paths and all(path.exists() for path in paths):
+        require_free(paths[0], overwrite=overwrite)
+
+
+def _paths(
+    weights: Path,
+    plans: Sequence[tuple[str, ExportPlan]],
+    file_name: str | None,
+    image_size: int | str | None,
+    folder: Path,
+) -> list[Path]:
+    """The path of each file in `folder`, which may also be the path of one file."""
+    paths = []
+    for name, plan in plans:
+        suffix, several = FORMATS[name].suffix, sum(name == other for other, _ in plans) > 1
+        given = None if file_name is None else file_name.removesuffix(suffix)
+        stem = given + (f"-{plan.outputs}" if several else "") if given else _name(weights, plan, image_size)
+        paths.append(_path(folder, stem, suffix, len(plans)))
+    return paths
 
 
 def _name(weights: Path, plan: ExportPlan, image_size: int | str | None) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset
+from lookonce.data.findings import ignore
 from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
@@ -145,16 +146,16 @@ def _real_images(record: ModelRecord, images: str | None, run: Path | None) -> t
     if images is not None:
         sources = find_images(images)
         return [source.read() for source in sources[:COMPARED_IMAGES]], f"images of {images}"
-    data, folder = record.settings.get("data"), record.settings.get("images")
+    data = record.settings.get("data")
     if not data or not Path(data).exists():  # an address is not downloaded again for this
         return [], ""
     try:
-        source = open_data(data, folder if folder else None, follow_links=True)
+        source = open_data(data, record.settings.get("images"), follow_links=True)
         if run is not None:  # without its list, dividing the data would decode all images
             source = with_val(source, record.settings, run)
         wanted = (record.settings.get("val_split", "val"), "val", *source.splits)
         split = next(name for name in wanted if name in source.splits)
-        paths = source.read(split, lambda _: None).image_paths  # findings about boxes do not matter here
+        paths = source.read(split, ignore).image_paths  # findings about boxes do not matter here
     except DataError as error:
         get_logger().info(f"{error}; the files are compared on synthetic images")
         return [], ""

@@ -14,6 +14,7 @@ from lookonce.reports.content import Content, Run, shown_from
 from lookonce.reports.model_card import model_card
 from lookonce.settings.names import suggestion
 from lookonce.settings.record import ModelRecord
+from lookonce.shown import file_size
 from lookonce.storage import temporary_folder, write_file
 from lookonce.weights.published import PUBLISHED
 from lookonce.weights.pull import find_weights, pulled
@@ -132,7 +133,7 @@ def as_text(done: Transferred | PublishedList) -> Iterator[str]:
         return
     for name, folder in done.pulled.items():
         published = PUBLISHED[name]
-        size = "" if published.content.num_bytes is None else f"{published.content.num_bytes / 1e6:.1f} MB, "
+        size = "" if published.content.num_bytes is None else f"{file_size(published.content.num_bytes)}, "
         yield f"{name}: {published.what}"
         yield f"    {size}{published.licence} ({published.licence_source})"
         yield f"    pulled: {folder}" if folder else f"    not pulled; lookonce pull {name}"

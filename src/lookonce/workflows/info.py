@@ -11,14 +11,15 @@ from rich.table import Table
 from lookonce.errors import SettingsError
 from lookonce.layout import PLAIN, Layout
 from lookonce.letterbox import fit
-from lookonce.model.budget import Budget, budget_of, rows_of, totals_of
-from lookonce.model.layers import Step, steps_of
+from lookonce.model.budget import Budget, budget_of, rows_of, shape_text, totals_of
+from lookonce.model.layers import Step, steps_of, steps_of_record
 from lookonce.prediction.sources import find_images
 from lookonce.reports.budget import TABLE_WIDTH, lines_of, table_of, write_budget
 from lookonce.request import Listed
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.image_size import size_hw
+from lookonce.settings.image_size import sides_in_words, size_hw
 from lookonce.settings.record import ModelRecord, scaled_channels
+from lookonce.shown import three_digits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,14 +117,7 @@ def info(
         channels = scaled_channels(1.0 if width is None else width)
         steps = steps_of(channels, 80 if num_classes is None else num_classes, input_hw)
     else:
-        steps = steps_of(
-            record.channels,
-            record.num_classes,
-            input_hw,
-            activation=record.dialect.activation,
-            anchors=[len(mask) for mask in record.masks],
-            pool_edge=record.dialect.pool_edge,
-        )
+        steps = steps_of_record(record, input_hw)
     found = Info(layers=tuple(_layers(steps)), image_size=input_hw, record=record)
     if budget or int8_scales is not None or output is not None:
         return _with_budget(found, steps, getattr(runtime, "model", None), int8_scales, output)
@@ -159,10 +153,9 @@ def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
             yield f"written: {found.output}: {', '.join(found.files)}"
         return
     yield from layout.lines(_table(found.layers))
-    height, width = found.image_size
     yield (
         f"{found.parameters:,} floats with BatchNorm's statistics, {found.trainable:,} of them trained; "
-        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for an image of {width}x{height}"
+        f"{found.flops / 1e9:.3f} GFLOP in the convolutions for an image of {sides_in_words(found.image_size)}"
     )
     if found.record is not None:
         yield from describe_record(found.record)
@@ -220,14 +213,13 @@ def _table(layers: Sequence[LayerInfo]) -> Table:
     for heading in ("output", "floats", "million MACs"):
         table.add_column(heading, justify="right")
     for layer in layers:
-        shape = "x".join(map(str, layer.output))
-        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}")
+        numbers = shape_text(layer.output), f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}"
+        table.add_row(layer.name, layer.kind, *numbers)
     return table
 
 
 def describe_record(record: ModelRecord) -> list[str]:
     """The record as text, one line per topic."""
-    height, width = record.image_size
     preprocessing, thresholds = record.preprocessing, record.thresholds
     anchors = "; ".join(
         f"stride {stride}: " + " ".join(f"{w:g}x{h:g}" for w, h in record.head_anchors(head))
@@ -238,13 +230,13 @@ def describe_record(record: ModelRecord) -> list[str]:
     lines = [
         f"classes     {record.num_classes}: {', '.join(record.class_names)}",
         f"dialect     {record.dialect.name}, {record.dialect.activation}",
-        f"input       {width}x{height}, {preprocessing.resize}, {preprocessing.color_order}",
+        f"input       {sides_in_words(record.image_size)}, {preprocessing.resize}, {preprocessing.color_order}",
         f"anchors     {anchors}",
         f"thresholds  score {thresholds.score:g}, iou {thresholds.iou:g}, at most {thresholds.max_detections} {boxes}",
     ]
     more = {
         "shown from": [f"{name} {score:g}" for name, score in thresholds.per_class_score.items()],
-        "metrics": [f"{name} {value:.3f}" for name, value in record.metrics.items()],
+        "metrics": [f"{name} {three_digits(value)}" for name, value in record.metrics.items()],
         "versions": [f"{name} {value}" for name, value in record.versions.items()],
     }
     return [*lines, *(f"{name:<12}{', '.join(values)}" for name, values in more.items() if values)]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +11,9 @@ from threading import Thread
 from lookonce.errors import LookonceError
 from lookonce.log import get_logger
 from lookonce.reports.live_page import embedded, live_page, parts_of
+from lookonce.shown import file_size
 from lookonce.storage import read_regular_file, write_file
-from lookonce.web.server import LOOPBACK, serving_answers
+from lookonce.web.server import LOOPBACK, serve_until_interrupted, serving_answers
 from lookonce.workflows.report import run_names
 
 MONITOR_PORT = 8010
@@ -41,15 +42,14 @@ def monitor(run: Path, *more: Path, output: Path | None = None, port: int = MONI
         write_file(output, live_page(" and ".join(folders), parts_of(folders, embedded), is_live=False))
         return output
     parts_of(folders, embedded)  # raises now if a folder is no run
-    with serving_answers(LiveRuns(folders).answer, port) as server, suppress(KeyboardInterrupt):
-        get_logger().info(f"open http://{LOOPBACK}:{server.server_port}/ in a browser; Ctrl-C ends the page")
-        server.serve_forever()
+    with serving_answers(LiveRuns(folders).answer, port) as server:
+        serve_until_interrupted(server)
     return None
 
 
 def as_text(output: Path | None) -> Iterator[str]:
     if output is not None:
-        yield f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)"
+        yield f"written: {output} ({file_size(output.stat().st_size)})"
 
 
 @contextmanager

@@ -1,16 +1,16 @@
 """`lookonce page`: a folder of static files that detects in the browser."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce.errors import LookonceError, SettingsError, WeightsError
-from lookonce.log import get_logger
 from lookonce.request import Listed
 from lookonce.runtimes.kinds import kind_of
+from lookonce.shown import command, file_size
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
-from lookonce.web.server import LOOPBACK, require_free_port, serving
+from lookonce.web.server import require_free_port, serve_until_interrupted, serving
 from lookonce.web.site import write_site
 from lookonce.weights.pull import find_weights, require_weights
 
@@ -68,17 +68,17 @@ def page(
         problem = "not given; name a checkpoint, a run folder or an .onnx file, e.g. lookonce page runs/train-1"
         raise SettingsError(f"weights: {problem}", setting="weights")
     elif not is_page(output):
-        raise LookonceError.at(output, f"holds no page; write one with `lookonce page WEIGHTS --output {output}`")
+        written_by = command("page", "WEIGHTS", "--output", output)
+        raise LookonceError.at(output, f"holds no page; write one with `{written_by}`")
     if serve:
-        with serving(output, port) as server, suppress(KeyboardInterrupt):
-            get_logger().info(f"open http://{LOOPBACK}:{server.server_port}/ in a browser; Ctrl-C ends the server")
-            server.serve_forever()
+        with serving(output, port) as server:
+            serve_until_interrupted(server)
     return Page(folder=output, num_bytes=sum(path.stat().st_size for path in output.iterdir()))
 
 
 def as_text(page: Page) -> Iterator[str]:
-    yield f"written: {page.folder} ({page.num_bytes / 1e6:.1f} MB)"
-    yield f"see it with: lookonce page --serve --output {page.folder}"
+    yield f"written: {page.folder} ({file_size(page.num_bytes)})"
+    yield f"see it with: {command('page', '--serve', '--output', page.folder)}"
 
 
 def write_page(

@@ -31,7 +31,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.settings.names import counted
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import only_writer, output_folder
+from lookonce.storage import is_free, only_writer, output_folder
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.predict_parts import PredictedParts, predict_parts
 from lookonce.workflows.predict_ray import predict_on_ray
@@ -44,6 +44,7 @@ from lookonce.workflows.predict_request import (
 )
 
 SHOWN_IN_NOTEBOOK = 12
+PER_IMAGE = ("images", "yolo", "crops")  # outputs of --save that an image which cannot be read does not have
 PRE_LABELS = "pre-labels"  # folder of --as-labels in the output folder
 
 
@@ -321,7 +322,7 @@ def _free_folder(request: PredictRequest, media: Media) -> Path:
         require_untouched(media, output)
     for word, name in (("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)):
         there = output / name  # which may be the user's own work
-        if word in words and there.exists() and (not there.is_dir() or any(there.iterdir())):
+        if word in words and not is_free(there):
             problem = f"contains {name} already, which is not overwritten; name another folder"
             raise SettingsError.of("output", output, problem)
     return output
@@ -346,5 +347,6 @@ def as_text(predicted: Predicted) -> Iterator[str]:
         "yolo": f"{LABELS}/",
         "crops": f"{CROPS}/",
     }
-    written = [names[word] for word in predicted.saves] + ([f"{PRE_LABELS}/"] if predicted.pre_labels else [])
+    saves = predicted.saves if predicted.num_images else [word for word in predicted.saves if word not in PER_IMAGE]
+    written = [names[word] for word in saves] + ([f"{PRE_LABELS}/"] if predicted.pre_labels else [])
     yield f"written: {predicted.output}: {', '.join(written)}"

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.colors import css_class_color
-from lookonce.data.dataset import Dataset
+from lookonce.data.dataset import Dataset, data_hash
 from lookonce.data.images import read_image
 from lookonce.data.selection import even_choice
 from lookonce.errors import DataError, LookonceError, SettingsError
@@ -34,7 +35,8 @@ from lookonce.reports.sheets import found_in, truth_of
 from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
-from lookonce.storage import make_folder, write_file
+from lookonce.shown import command, file_size
+from lookonce.storage import make_folder, sha256_file, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import data_of_run
 
@@ -122,7 +124,7 @@ def report(
 
 
 def as_text(page: Path) -> Iterator[str]:
-    yield f"written: {page} ({page.stat().st_size / 1e6:.1f} MB)"
+    yield f"written: {page} ({file_size(page.stat().st_size)})"
 
 
 @contextmanager
@@ -154,6 +156,7 @@ def gather(
     split = _split_of(run, options, evaluation)
     datasets = open_datasets(run, split)
     dataset = next((data for data in datasets if data.split == split), None)
+    class_names = () if dataset is None else dataset.class_names
     folder = evaluation
     if folder is None and dataset is not None and run.record is not None and options.score:
         folder = evaluated(run, dataset, weights, on_progress)
@@ -172,9 +175,7 @@ def gather(
         scored_on=scored_on(metrics),
         threshold=shown_from(thresholds),
         shown_from=shown_from(thresholds),
-        classes=[]
-        if dataset is None
-        else [(name, css_class_color(row)) for row, name in enumerate(dataset.class_names)],
+        classes=[(name, css_class_color(row)) for row, name in enumerate(class_names)],
         verified=read_result(verified) if verified.is_file() else {},
         facts={"System": machine} | (described(run.record) if run.record is not None else {}),
         commands=commands(run),
@@ -265,10 +266,6 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
 
 def fingerprint(weights: Path, dataset: Dataset) -> str:
     """SHA-256 of the weights, their record, the annotations of the data set and the version of the analysis."""
-    from hashlib import sha256
-
-    from lookonce.data.dataset import data_hash
-    from lookonce.storage import sha256_file
     from lookonce.weights.load import find_checkpoint
 
     if weights.is_file():
@@ -345,12 +342,12 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
 
 def commands(run: Run) -> Sequence[str]:
     """The commands that repeat the run and use its weights; paths as in its settings."""
-    data = run.settings.get("data", "DATA")
+    data, images, folder = run.settings.get("data", "DATA"), run.settings.get("images"), run.folder
     return (
-        f"lookonce train --file {run.folder / 'settings.yaml'}",
-        f"lookonce eval --weights {run.folder} --data {data}",
-        f"lookonce export {run.folder} --to onnx",
-        f"lookonce predict IMAGES --weights {run.folder}",
+        command("train", "--file", folder / "settings.yaml"),
+        command("eval", "--weights", folder, "--data", data, *(("--images", images) if images else ())),
+        command("export", folder, "--to", "onnx"),
+        command("predict", "IMAGES", "--weights", folder),
     )
 
 

@@ -13,13 +13,14 @@ from lookonce.settings.schema import Settings
 from lookonce.training.run_folder import RunFolder, newest_run, open_run_folder
 from lookonce.weights.checkpoint import first_intact, read_record, read_training_values
 from lookonce.workflows.starting_weights import at_weights, located
+from lookonce.workflows.train_inputs import is_resumed
 
 
 def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | None]:
     """(settings, None) for a new run, or (settings, folder) of the run to resume."""
     flags = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
     resume = flags.pop("resume", False)
-    if str(resume).lower() in ("", "false", "0", "no"):
+    if not is_resumed(resume):
         resolved = resolve(flags)
         run = RunFolder(resolved.settings.runs / resolved.settings.run)
         if not resolved.settings.run or not run.settings.is_file():

@@ -1,7 +1,7 @@
 """`lookonce train`: trains and writes a run folder with checkpoints."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from typing import Any
 
@@ -14,7 +14,7 @@ from lookonce.data.source import open_data
 from lookonce.devices import pin_to_cores, resolve_device
 from lookonce.distributed import broadcast_object, is_main, process_group, remember_for_job, world_size
 from lookonce.errors import DataError, SettingsError
-from lookonce.log import get_logger, logging_to, progress_bar, silenced
+from lookonce.log import get_logger, log_lines, logging_to, progress_bar, silenced
 from lookonce.on_ranks import own_rank_group
 from lookonce.runtimes.pytorch import use_threads
 from lookonce.settings.image_size import hw_of
@@ -293,10 +293,9 @@ def summary(
 
 
 def counts(dataset: Dataset) -> str:
-    num_empty = int((dataset.box_offsets[1:] == dataset.box_offsets[:-1]).sum())
-    num_images, num_boxes = len(dataset), len(dataset.labels)
+    num_empty = dataset.num_background
     empty = f" ({num_empty:,} without boxes)" if num_empty else ""
-    return f"{counted(num_images, 'image')}{empty}, {counted(num_boxes, 'box')}"
+    return f"{counted(len(dataset), 'image')}{empty}, {counted(len(dataset.labels), 'box')}"
 
 
 def profiled(trainer: Trainer) -> TrainResult:
@@ -323,8 +322,3 @@ def outcome(result: TrainResult, best_metric: str) -> list[str]:
 def as_text(result: TrainResult) -> Iterator[str]:
     """The run folder, which `--weights` and `--resume` take; the log has the rest."""
     yield f"written: {result.run.path}"
-
-
-def log_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        get_logger().info(line)

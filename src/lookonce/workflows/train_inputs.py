@@ -11,8 +11,8 @@ from lookonce.weights.pull import require_weights
 
 def require_inputs(**flags: Any) -> None:
     """The error that `train` would raise later for a setting, or for data or weights that are not there."""
-    if str(flags.get("resume") or "false").lower() not in ("", "false", "0", "no"):
-        return  # a run that is resumed has its own settings
+    if is_resumed(flags.get("resume")):
+        return  # it has its own settings
     settings = resolve(flags).settings
     if settings.run and (settings.runs / settings.run).exists():
         return
@@ -20,6 +20,11 @@ def require_inputs(**flags: Any) -> None:
     for weights in (settings.weights, settings.backbone_weights):
         if weights is not None:
             require_weights(weights)
+
+
+def is_resumed(resume: Any) -> bool:
+    """Whether the value of the option `resume` asks for a run: true, or its folder."""
+    return str(resume or "").lower() not in ("", "false", "0", "no")
 
 
 def require_data(settings: Settings) -> None:

@@ -35,8 +35,7 @@ def with_val(source: DataSource, settings: Mapping[str, Any], run: Path | None =
 
 def data_of_run(settings: Mapping[str, Any], run: Path | None = None) -> DataSource:
     """The data that a run was trained on, with its validation split. KeyError if the settings name none."""
-    images, follow_links = settings.get("images"), settings.get("follow_links", False)
-    opened = open_data(settings["data"], Path(images) if images else None, follow_links=follow_links)
+    opened = open_data(settings["data"], settings.get("images"), follow_links=settings.get("follow_links", False))
     return with_val(opened, settings, run)
 
 

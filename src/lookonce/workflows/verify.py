@@ -240,7 +240,8 @@ def add_references(subjects: list[Subject]) -> None:
             problem = f"has image size {_size(own)}, another file {_size(size)}"
             first_one = "give the checkpoint they were made from first, which runs at both sizes"
             raise SettingsError.at(first.path, f"{problem}; {first_one}")
-        subjects.insert(place, Subject(path=first.path, runtime=at_size(first.runtime, size[1], first.path)))
+        runtime = at_size(first.runtime, size, first.path)
+        subjects.insert(place, Subject(path=first.path, runtime=runtime))
 
 
 def ask_all(

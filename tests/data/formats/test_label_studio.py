@@ -78,9 +78,9 @@ def test_the_servers_part_of_an_address_is_removed(tmp_path, written, name):
 
 def test_a_malformed_task_is_reported_and_left_out(tmp_path):
     findings: list[Finding] = []
-    images = parsed(tmp_path, {"annotations": []}, task("a.jpg"), "no task", report=findings.append)
+    images = parsed(tmp_path, {"annotations": []}, task("a.jpg"), "no task", {"data": {"n": 1}}, report=findings.append)
     assert [image.name for image in images] == ["a.jpg"]
-    assert [finding.name for finding in findings] == ["malformed-entry"] * 2
+    assert [finding.name for finding in findings] == ["malformed-entry"] * 3
 
 
 def test_a_folder_with_tasks_is_a_data_set(tmp_path):

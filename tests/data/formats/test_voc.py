@@ -119,6 +119,19 @@ def test_a_file_beside_its_image_is_named_like_a_listed_one(tmp_path: Path, save
     assert "XML" not in str(caught.value)
 
 
+def test_the_missing_image_of_a_file_without_a_list_is_expected_among_the_others(
+    tmp_path: Path, save_image: Save
+) -> None:
+    save_image(tmp_path / "JPEGImages" / "a.jpg", 100, 50)
+    (tmp_path / "Annotations").mkdir()
+    corners = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    for stem in ("a", "gone"):
+        xml = f"<annotation><object><name>x</name><bndbox>{corners}</bndbox></object></annotation>"
+        (tmp_path / "Annotations" / f"{stem}.xml").write_text(xml)
+    with raises(DataError, path="JPEGImages/gone.jpg", check="missing-image"):
+        open_data(tmp_path).split("train")
+
+
 def test_a_nan_corner_is_refused_by_file(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
     save_voc(tmp_path, {"a": [("cat", ("nan", 1, 2, 3))]}, {"train": ["a"]})
     add_images(tmp_path, save_image, "a")

@@ -6,6 +6,7 @@ import pytest
 from raised import raises
 
 from lookonce.data.check import check_data
+from lookonce.data.findings import Finding
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
 from lookonce.workflows.convert_data import convert_data
@@ -109,8 +110,20 @@ def test_without_a_described_val_the_way_to_leave_it_out_is_named(dogs: Save) ->
     source = open_data(dogs("0 .5 .5 .1 .1", entries="train: images/train\nval: ../valid/images\ntest: gone"))
     with raises(DataError, "holds out", path="data.yaml", setting="val"):
         source.split("val")
+    with raises(DataError, "/../valid/images nor ", setting="val"):  # where Roboflow means it
+        source.split("val")
     with raises(DataError, "remove this entry", path="data.yaml", setting="test"):
         source.split("test")
+
+
+def test_labels_without_any_image_are_counted(dogs: Save) -> None:
+    root = dogs("0 .5 .5 .1 .1")
+    for image in (root / "images" / "train").iterdir():
+        image.unlink()
+    findings: list[Finding] = []
+    open_data(root).read("train", findings.append)
+    assert [one.name for one in findings] == ["label-without-image", "empty-split"]
+    assert "1 label file;" in findings[0].message
 
 
 def test_listed_images_that_are_missing_or_damaged_are_named(dogs: Save) -> None:

@@ -364,7 +364,7 @@ def _first_problem(item: Any, required: Rules, optional: Rules | None = None) ->
 
 def write_coco(json_path: Path, dataset: Dataset) -> None:
     """Write one annotation file. Boxes on SNAP_GRID read back bit for bit, others to the last bit of rounding."""
-    rows_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.box_offsets))
+    rows_of_box = dataset.image_rows
     corners = dataset.boxes_xyxy
     boxes_xywh = np.concatenate([corners[:, :2], snap(corners[:, 2:] - corners[:, :2])], axis=1)
     content = {

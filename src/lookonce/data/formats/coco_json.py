@@ -95,7 +95,7 @@ def _read(path: Path, *, polygons: bool) -> bytes | bytearray:
     content, rest = bytearray(), b""
     with path.open("rb") as file:
         if words := stand_in(file.read(256)):
-            raise DataError.at(path, f"{words}")
+            raise DataError.at(path, words)
         file.seek(0)
         if polygons:
             return file.read()

@@ -149,13 +149,18 @@ def open_json(path: Path, images: Path | None, *, needs_images: bool) -> DataSou
         siblings = {split_in(file.stem) or "": file for file in alike if file != path}
     files = {**siblings, own: path}
 
+    def folder_of(file: Path) -> Path:
+        """Images of instances_val.json may lie in another folder than those of instances_train.json."""
+        around = file.parent if images or file == path else _folder_around(file, needs_images=False)
+        return folder if around == file.parent else around
+
     def read(split: str, report: Report) -> Annotations:
         file = files.get(split, path)
         if file != path:
             get_logger().info(f"split {split!r}: read from {file}, beside {path.name}")
         elif split != own:
             get_logger().info(f"split {split!r}: read from {path}, the only annotation file")
-        return coco.read_coco(file, folder, split, report)
+        return coco.read_coco(file, folder_of(file), split, report)
 
     return DataSource(path, "coco", in_order(files), read, any_split=not siblings)
 

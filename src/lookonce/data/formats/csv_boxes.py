@@ -89,7 +89,8 @@ def _rows(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str
         for row in reader:
             yield reader.line_num, [word.strip() for word in row]
     except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: cannot be read as CSV ({error})", path=path) from error
+        line = reader.line_num
+        raise DataError(f"{path} line {line}: cannot be read as CSV ({error})", path=path, line=line) from error
 
 
 def _read_row(row: Sequence[str], columns: Columns, path: Path, place: str) -> tuple[LabelledImage, LabelledBox | None]:

@@ -91,11 +91,11 @@ class _Part:
     """One split of a description. Paths are relative to the YAML file."""
 
     def __init__(self, file: Path, split: str, entry: dict[str, Any], names: tuple[str, ...] | None) -> None:
-        unknown = sorted(set(entry) - {"images", "annotations", "list"})
+        unknown = [key for key in entry if key not in {"images", "annotations", "list"}]
         if unknown:
             problem = f"{split} has the unknown key {unknown[0]!r}; expected images, annotations and optionally list"
             raise DataError.at(file, problem, setting=split, value=unknown[0])
-        for key in ("images", "annotations"):
+        for key in ("images", "annotations", *(["list"] if entry.get("list") else [])):
             if not isinstance(entry.get(key), str):
                 problem = f"{split}.{key} is {entry.get(key)!r}; expected a path"
                 raise DataError.at(file, problem, setting=f"{split}.{key}", value=entry.get(key))

@@ -49,7 +49,7 @@ def parse_label_studio(path: Path, report: Report) -> list[LabelledImage]:
 def _image_of(task: Mapping[str, Any]) -> str:
     """The image's path as a task names it, without the address of the server."""
     data = task["data"]
-    written = data.get("image") or next(value for value in data.values() if isinstance(value, str))
+    written = data.get("image") or next((value for value in data.values() if isinstance(value, str)), None)
     if not isinstance(written, str):
         raise TypeError
     _, mark, local = written.partition("?d=")

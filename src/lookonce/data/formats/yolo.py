@@ -143,6 +143,9 @@ def list_images(entry: Path, report: Report) -> list[Path]:
     if entry.is_dir():
         listing = Listing(entry)
         report_other_images(listing, report)
+        if not listing.images and (labels := label_files(Listing(folder := label_path(entry / "image").parent))):
+            problem = f"holds no images, though {folder} has {counted(len(labels), 'label file')}; are they elsewhere?"
+            report(Finding.at("label-without-image", entry, problem))
         return [entry / file for file in listing.images]
     if entry.suffix.lower() == ".txt" and entry.is_file():
         lines = read_list(entry)
@@ -336,9 +339,10 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
         with suppress(OSError):  # a name that is too long
             if candidate.exists():
                 return candidate
+    above = entry.startswith("../")  # Roboflow writes ../valid/images, and means valid/images
+    absent = f"neither {candidates[0]} nor {bases[0] / whole} exists" if above else f"{candidates[0]} does not exist"
     raise DataError(
-        f"{file}: {setting} is {entry!r}, but {candidates[0]} does not exist; expected a path relative to {bases[0]}"
-        + or_without(setting),
+        f"{file}: {setting} is {entry!r}, but {absent}; expected a path relative to {bases[0]}{or_without(setting)}",
         path=file,
         setting=setting,
         value=entry,

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 import lookonce
 from lookonce.errors import DataError
-from lookonce.serving.app import BINARY, PROBLEMS, Context, DetectOptions, body_of, parsed_as
+from lookonce.serving.app import BINARY, DETECTOR_OPTIONS, PROBLEMS, Context, DetectOptions, body_of, parsed_as
 from lookonce.serving.app import EXAMPLE as IMAGE
 from lookonce.serving.bodies import from_base64, json_object
 from lookonce.serving.models import Answer, ServedModel, answer_each
@@ -39,7 +39,6 @@ OUTPUTS: dict[str, tuple[str, type[np.generic], list[int]]] = {
     "labels": ("INT64", np.int64, []),
     "image_index": ("INT64", np.int64, []),
 }
-OPTIONS = frozenset({"threshold", "iou_threshold", "max_detections", "classes"})
 
 
 class Tensor(BaseModel):
@@ -122,7 +121,8 @@ def _add_models(routes: APIRouter, context: Context) -> None:
             if one.name not in OUTPUTS:
                 raise DataError(f"outputs: {one.name!r}; expected some of {', '.join(OUTPUTS)}", value=one.name)
         images = images_of(asked.inputs, binary)
-        options = parsed_as(DetectOptions, {key: asked.parameters[key] for key in OPTIONS & asked.parameters.keys()})
+        given = {name: value for name, value in asked.parameters.items() if name in DETECTOR_OPTIONS}
+        options = parsed_as(DetectOptions, given)
 
         async def detect(image: Any) -> Answer:
             return await context.models.detect(image, options.request(), model=model.name)

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from lookonce.boxes import xyxy_to_cxcywh
-from lookonce.serving.app import EXAMPLE, PROBLEMS, Context, body_of, parsed_as
+from lookonce.model.nms import MOST_CANDIDATES
+from lookonce.serving.app import EXAMPLE, PROBLEMS, Context, Fraction, body_of, parsed_as
 from lookonce.serving.bodies import Upload, from_base64, json_object
 from lookonce.serving.models import Answer, answer_each
 from lookonce.workflows.predict_request import PredictRequest
 
 TASK = "object-detection"
 MOST_IMAGES = 16  # of a request; inference-sdk sends one, unless it is told otherwise
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Given(BaseModel):
@@ -41,7 +41,8 @@ class Asked(BaseModel):
             "",
             threshold=self.confidence,
             iou_threshold=self.iou_threshold,
-            max_detections=self.max_detections,
+            # No more remain after NMS, so a larger number means the same.
+            max_detections=None if self.max_detections is None else min(self.max_detections, MOST_CANDIDATES),
             agnostic=self.class_agnostic_nms,
             classes=",".join(self.class_filter) if self.class_filter else None,
         )
@@ -101,20 +102,16 @@ def router(context: Context) -> APIRouter:
         options = asked.request()
 
         async def detected(given: Given) -> dict[str, Any]:
-            return await _detected(context, asked.model_id, given, options)
+            began = time.perf_counter()
+            is_url = given.type == "url"
+            upload = Upload(content=None if is_url else from_base64(given.value))
+            content = await context.content_of(upload, given.value if is_url else None)
+            answer = await context.models.detect(content, options, model=asked.model_id)
+            return as_response(answer) | {"time": time.perf_counter() - began}
 
         return await (answer_each(detected, asked.image) if isinstance(asked.image, list) else detected(asked.image))
 
     return routes
-
-
-async def _detected(context: Context, model: str, given: Given, options: PredictRequest) -> dict[str, Any]:
-    began = time.perf_counter()
-    is_url = given.type == "url"
-    upload = Upload(content=None if is_url else from_base64(given.value))
-    content = await context.content_of(upload, given.value if is_url else None)
-    answer = await context.models.detect(content, options, model=model)
-    return as_response(answer) | {"time": time.perf_counter() - began}
 
 
 def as_response(answer: Answer) -> dict[str, Any]:

@@ -1,19 +1,23 @@
-"""Generates the pages settings.md, floor-plan.md, exit-codes.md, and the option tables of modelzoo.md.
+"""Writes the pages settings.md, floor-plan.md and exit-codes.md of docs/, and the option tables of modelzoo.md.
 
-`./run python -m lookonce.settings.pages` writes them in the current checkout; a test checks that they are up to date.
+    ./run python .ci/pages.py
+
+A test checks that they are up to date. The floor plan has the first line of each module's docstring, by room, in the
+order of the floors.
 """
 
+import ast
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lookonce.exit_codes import OF_CPP, ExitCode
 from lookonce.settings.aliases import ALIASES, Alias, Program
-from lookonce.settings.floor_plan import floor_plan
 from lookonce.settings.resolve import recipe_names, resolve
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 from lookonce.settings.text import kind_in_words, to_text
 
-MADE_BY = "<!-- Made by `./run python -m lookonce.settings.pages`; change the table in the source, not this page. -->"
+MADE_BY = "<!-- Made by `./run python .ci/pages.py`; change the table in the source, not this page. -->"
 SETTINGS_INTRODUCTION = """\
 # Settings
 
@@ -29,7 +33,7 @@ settings file to start from. For an unknown name, the error suggests a similar o
 `[[10,14], [23,27]]`. Every option name of the model zoo's document works
 too: [modelzoo.md](modelzoo.md).
 """
-BEGIN, END = "<!-- made by ./run python -m lookonce.settings.pages -->", "<!-- until here -->"
+BEGIN, END = "<!-- made by ./run python .ci/pages.py -->", "<!-- until here -->"
 PROGRAMS: dict[Program, str] = {
     "train": "Training (`lookonce train`)",
     "eval": "Evaluation (`lookonce eval`)",
@@ -110,6 +114,48 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+PLAN_MADE_BY = "<!-- Made by `./run python .ci/pages.py` from the docstrings of the modules. -->"
+PLAN_INTRODUCTION = """\
+# Floor plan
+
+Every module of `src/lookonce` with what one finds in it: search this page for the field's word. The rooms are in the
+order of the floors, from the command line down. A module imports only from its own room or from rooms further down
+([CONTRIBUTING.md](../CONTRIBUTING.md)). Tests mirror this plan: `src/lookonce/model/loss.py` is tested in
+`tests/model/test_loss.py`. The C++ runtime uses the same names: `cpp/src/letterbox.cc`, `decode.cc`, `nms.cc`; the
+options of its program are in `cpp/program/options.cc`. JavaScript of the browser page: [page.md](page.md#the-files).
+"""
+
+
+def floor_plan(root: Path) -> str:
+    """docs/floor-plan.md. root: a checkout; its pyproject.toml has the floors."""
+    package = root / "src" / "lookonce"
+    parts = [PLAN_MADE_BY, PLAN_INTRODUCTION]
+    for floor in floors(root):
+        files = [file for room in floor for file in modules(package / room)]
+        lines = [f"- `{file.relative_to(package).as_posix()}`: {first_line(file)}\n" for file in files]
+        parts.append(f"## {', '.join(floor)}\n\n{''.join(lines)}")
+    return "\n".join(parts)
+
+
+def floors(root: Path) -> list[list[str]]:
+    """The rooms of each floor, from the command line down, as the import contract names them."""
+    linter = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = (contract["layers"] for contract in linter["contracts"] if contract["type"] == "layers")
+    rooms = [[room.strip(" ()") for room in layer.split("|")] for layer in layers]
+    return [[room for room in floor if modules(root / "src" / "lookonce" / room)] for floor in rooms]
+
+
+def modules(room: Path) -> list[Path]:
+    """The files of a room, a folder or one file; [] if it does not exist (the contract allows rooms to be missing)."""
+    file = room.with_suffix(".py")
+    return [file] if file.is_file() else sorted(path for path in room.rglob("*.py") if path.name != "__init__.py")
+
+
+def first_line(file: Path) -> str:
+    """What the module's docstring says first; "" without a docstring."""
+    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
 def pages(root: Path) -> dict[Path, str]:
     """Every page of a checkout with generated parts: path -> its full text."""
     made = {root / "docs" / "settings.md": settings_page(), root / "docs" / "floor-plan.md": floor_plan(root)}
@@ -120,5 +166,5 @@ def pages(root: Path) -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, text in pages(Path()).items():
+    for path, text in pages(Path(__file__).parents[1]).items():
         path.write_text(text, encoding="utf-8")

@@ -2,13 +2,15 @@
 
 import ast
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 from lookonce.settings.aliases import BY_OLD_NAME
-from lookonce.settings.pages import BEGIN, END, option_tables, pages, settings_page, with_section
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
+MADE = runpy.run_path(str(ROOT / ".ci" / "pages.py"))
+BEGIN, END = MADE["BEGIN"], MADE["END"]
 FLOOR_PLAN = ROOT / "docs" / "floor-plan.md"
 # What a newcomer looks for.
 WORDS = (
@@ -21,22 +23,22 @@ WORDS = (
 
 
 def test_the_pages_are_up_to_date():
-    made = pages(ROOT)
+    made = MADE["pages"](ROOT)
     assert FLOOR_PLAN in made
     for path, page in made.items():
-        assert path.read_text(encoding="utf-8") == page, f"{path}: run: ./run python -m lookonce.settings.pages"
+        assert path.read_text(encoding="utf-8") == page, f"{path}: run: ./run python .ci/pages.py"
 
 
 def test_rows_have_as_many_cells_as_headings():
-    for page in (settings_page(), option_tables()):
+    for page in (MADE["settings_page"](), MADE["option_tables"]()):
         rows = [line.replace("\\|", "") for line in page.splitlines() if line.startswith("|")]
         assert {row.count("|") for row in rows} <= {6, 7}
 
 
 def test_what_stands_between_the_marks_is_replaced_and_nothing_else():
-    page = with_section(f"before\n{BEGIN}\n\nold\n\n{END}\nafter\n", "new")
+    page = MADE["with_section"](f"before\n{BEGIN}\n\nold\n\n{END}\nafter\n", "new")
     assert page == f"before\n{BEGIN}\n\nnew\n{END}\nafter\n"
-    assert with_section(page, "new") == page
+    assert MADE["with_section"](page, "new") == page
 
 
 def test_the_tables_have_every_parameter_of_the_document(shared: Callable[[str], Path]):
@@ -44,7 +46,7 @@ def test_the_tables_have_every_parameter_of_the_document(shared: Callable[[str],
     section = text[text.index("Major parameters train.py") : text.index("## [Training Process]")]
     names = re.findall(r"^  --(\w+)", section, re.MULTILINE)
     assert len(names) == 28
-    assert [name for name in names if f"| `{name}` |" not in option_tables()] == []
+    assert [name for name in names if f"| `{name}` |" not in MADE["option_tables"]()] == []
     for name, default in re.findall(r"--(\w+) [A-Z_]+\s(?:[^-]*?)Default: ?\"?([^\s\"]*)", section):
         assert BY_OLD_NAME[name].is_default(default.rstrip(".")), name
 
