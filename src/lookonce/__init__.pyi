@@ -78,6 +78,7 @@ def check(
     names: _Path | None = ...,
     decode: bool = ...,
     advice: bool = ...,
+    val_split: str = ...,
     val_fraction: float = ...,
     seed: int = ...,
     on_progress: Callable[[int, int], None] | None = ...,

@@ -11,9 +11,8 @@ from cyclopts import App, Parameter
 
 import lookonce
 from lookonce.cli.app import app_of
-from lookonce.cli.main import EXTRAS
 from lookonce.cli.overview import INTRODUCTION
-from lookonce.cli.verbs import VERBS
+from lookonce.cli.verbs import EXTRAS, VERBS
 from lookonce.cloud.job_file import PLATFORMS
 from lookonce.data.splits import SPLITS
 from lookonce.errors import COMMAND, SettingsError

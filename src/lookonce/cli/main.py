@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import lookonce
 from lookonce.cli.as_json import as_json
 from lookonce.cli.overview import WIDEST, overview
-from lookonce.cli.verbs import VERBS, Verb
+from lookonce.cli.verbs import EXTRAS, VERBS, Verb
 from lookonce.cores import let_waiting_threads_sleep
 from lookonce.errors import (
     NO_CANN,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does 
     from cyclopts import CycloptsError
     from rich.console import Console
 
-# Missing module -> the extra that installs it.
-EXTRAS = {"torch": "train", "onnx": "train", "huggingface_hub": "hub"}
 MODES = ("--quiet", "--json", "--traceback")
 COMPLETIONS = ("--install-completion", "--show-completion")
 FLAGS = ("--help", "--version", *MODES, *COMPLETIONS)

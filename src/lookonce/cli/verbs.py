@@ -55,6 +55,8 @@ class Verb:
         return self.as_text(result, layout) if self.takes_layout else self.as_text(result)
 
 
+# Missing module -> the extra that installs it.
+EXTRAS = {"torch": "train", "onnx": "train", "huggingface_hub": "hub"}
 NO_DEFAULT = {"show_default": False}
 
 VERBS: dict[str, Verb] = {
