@@ -107,6 +107,9 @@ def test_a_result_iterates_over_its_images_and_writes_nothing(
     np.testing.assert_array_equal(first.image, image)
     assert str(first).startswith(f"a.png: {first.names[0]} {first.scores[0]:.2f}")
     assert str(results) == f"{results[0]}\n{results[1]}"
+    assert repr(first) == f"<{first}>"
+    assert repr(results) == f"<Predicted: 2 images, {results.num_detections} detections>"
+    assert "2 classes, 64x64" in repr(detector)
 
 
 def test_all_ways_to_give_an_image_find_the_same(

@@ -48,7 +48,7 @@ PER_IMAGE = ("images", "yolo", "crops")  # outputs of --save that an image which
 PRE_LABELS = "pre-labels"  # folder of --as-labels in the output folder
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Predicted:
     """The results of one SOURCE; iterates over its images.
 
@@ -90,6 +90,10 @@ class Predicted:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.images))
+
+    def __repr__(self) -> str:
+        of_images = f"{counted(self.num_images, 'image')}, {counted(self.num_detections, 'detection')}"
+        return f"<Predicted: {of_images}{f', {len(self.failed)} failed' if self.failed else ''}>"
 
     def _repr_html_(self) -> str:
         """The first images, annotated, shown by notebooks."""
