@@ -286,7 +286,9 @@ def _first_problem(problems: Sequence[Any], kind: type[BaseModel] | None = None)
     if first["type"] == "missing":
         return SettingsError(f"{name}: missing", setting=str(place[-1]))
     expected = first["msg"].replace("Input should be", "expected")
-    return SettingsError(f"{name}: {shortened(first['input'])}; {expected}", setting=str(place[-1]), value=first["input"])
+    return SettingsError(
+        f"{name}: {shortened(first['input'])}; {expected}", setting=str(place[-1]), value=first["input"]
+    )
 
 
 def _on_error(_request: Request, error: Exception) -> JSONResponse:

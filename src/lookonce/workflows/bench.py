@@ -25,7 +25,7 @@ from lookonce.request import old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
 from lookonce.settings.image_size import size_hw, size_in_words
-from lookonce.settings.names import split_list
+from lookonce.settings.names import counted, split_list
 from lookonce.shown import to_json
 from lookonce.storage import output_folder, write_file
 from lookonce.workflows.bench_process import THREADS_VARIABLE, Case
@@ -135,7 +135,7 @@ def _measure_all(cases: Sequence[tuple[Case, int]]) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "lookonce.workflows.bench_process"]
     with progress_bar("bench", len(cases)) as advance:
         for number, (case, threads) in enumerate(cases):
-            advance(number, f"{Path(case.weights).name}, {threads} threads")
+            advance(number, f"{Path(case.weights).name}, {counted(threads, 'thread')}")
             environment, given = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)), json.dumps(asdict(case))
             done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=False)
             if done.returncode != 0:

@@ -225,7 +225,7 @@ def _table(layers: Sequence[LayerInfo]) -> Table:
 
 
 def describe_record(record: ModelRecord) -> list[str]:
-    """The record as text, one line per topic."""
+    """The record as text, one line per topic; without metrics of -1, COCO's value where there are no such objects."""
     height, width = record.image_size
     preprocessing, thresholds = record.preprocessing, record.thresholds
     anchors = "; ".join(
@@ -243,7 +243,7 @@ def describe_record(record: ModelRecord) -> list[str]:
     ]
     more = {
         "shown from": [f"{name} {score:g}" for name, score in thresholds.per_class_score.items()],
-        "metrics": [f"{name} {value:.3f}" for name, value in record.metrics.items()],
+        "metrics": [f"{name} {value:.3f}" for name, value in record.metrics.items() if value != -1],
         "versions": [f"{name} {value}" for name, value in record.versions.items()],
     }
     return [*lines, *(f"{name:<12}{', '.join(values)}" for name, values in more.items() if values)]
