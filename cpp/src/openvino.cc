@@ -126,7 +126,7 @@ class OpenVinoLane final : public Lane {
   std::string source_;
 };
 
-/// Error unless OpenVINO has the device here (CPU, GPU, GPU.1 ...) or chooses among those it has (AUTO, HETERO:GPU,CPU).
+/// Error unless OpenVINO has the device here (CPU, GPU, GPU.1 ...) or chooses among these (AUTO, HETERO:GPU,CPU).
 void require_device(const ov::Core& core, const std::string& device) {
   const std::vector<std::string> found = core.get_available_devices();  // GPU.0 and GPU.1 where there are two
   std::vector<std::string> known = {"AUTO", "BATCH", "HETERO", "MULTI"};
