@@ -223,13 +223,16 @@ def test_several_processes_without_pytorch_say_what_they_need(exported, pictures
     assert done.returncode == 1
 
 
-def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, monkeypatch):
+def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("lookonce.")]:
         if name.startswith(("lookonce.distributed", "lookonce.weights", "lookonce.runtimes.pytorch")):
             monkeypatch.delitem(sys.modules, name)
     with raises(MissingExtra, extra="train"):
         load_runtime(run_folder)
+    (tmp_path / "notes.txt").write_text("hello")
+    with raises(MissingExtra, "not an exported", extra="train"):
+        load_runtime(tmp_path / "notes.txt")
 
 
 def test_predict_never_writes_over_earlier_predictions(exported, pictures, tmp_path, monkeypatch):

@@ -197,7 +197,9 @@ def open_pytorch(path: Path, *, names: Path | None = None, device: str = "auto")
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise MissingExtra(f"{path}: a checkpoint (exported .onnx files need no PyTorch)", "train") from error
+        what = "not an exported file" if takes_names(path) else "a checkpoint"
+        advice = "export it to .onnx where PyTorch is installed, or use it here, which"
+        raise MissingExtra(f"{path}: {what}; {advice}", "train") from error
     model, record = load_weights(path, names)
     use_threads(usable_threads())
     return PyTorchRuntime(model, record, device=resolve_device(device))

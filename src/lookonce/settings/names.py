@@ -99,13 +99,15 @@ def taken_for(spelling: str, options: Container[str]) -> str | None:
     return next((name for name in SAME.get(spelling, "").split() if name in options), None)
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean lr?": a synonym first, then a similar name; "" if there is neither."""
+def suggestion(name: str, known: Iterable[str], *, similar: bool = True) -> str:
+    """ "; did you mean lr?": a synonym first, then, with `similar`, a similar name; "" if there is neither."""
     by_shape = {candidate.lower().replace("-", "_"): candidate for candidate in known}
     shape = name.lower().replace("-", "_")
     near = next((word for word in NEAR.get(shape, "").split() if word.partition("=")[0] in by_shape), None)
     if (meant := taken_for(shape, by_shape) or near) is not None:
         return f"; did you mean {by_shape.get(meant, meant)}?"
+    if not similar:
+        return ""
     close = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
     # learning_rat and lr share too few letters: compare with the synonyms too.
     words = {word: meant for word in SAME if (meant := taken_for(word, by_shape))}
