@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookonce.collector import collecting_later
 from lookonce.errors import COMMAND
 from lookonce.shown import shown, shown_lines
 
@@ -147,6 +148,15 @@ def has_logged() -> bool:
     """Whether stderr has got a line of the log, or gets none."""
     handlers = [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
     return get_logger().disabled or is_quiet() or any(handler.has_shown for handler in handlers)
+
+
+@contextmanager
+def loading_torch() -> Iterator[None]:
+    """Around the first import of PyTorch, which takes seconds: a line says what is awaited."""
+    if "torch" not in sys.modules:
+        get_logger().info("loading PyTorch")
+    with collecting_later():
+        yield
 
 
 @contextmanager
