@@ -207,7 +207,8 @@ import atexit, gc, sys
 atexit.register(lambda: print("at the end", *{NOT_NEEDED!r} & sys.modules.keys(), gc.get_freeze_count() > 1000))
 {WITHOUT_TORCH}"""
     before = os.times()
-    done = subprocess.run([sys.executable, "-c", code, "predict", *command], capture_output=True, text=True, check=False)
+    typed = [sys.executable, "-c", code, "predict", *command]
+    done = subprocess.run(typed, capture_output=True, text=True, check=False)
     after = os.times()
     # 1.2 to 2 on a busy machine; PyTorch alone would take 4 (benchmarks/cold_start.py).
     assert after.children_user + after.children_system - before.children_user - before.children_system < 4
