@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lookonce.cores import usable_threads
+from lookonce.detections import Detections
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.protobuf import as_field, fields
 from lookonce.runtimes.exported import (
@@ -20,9 +21,12 @@ from lookonce.runtimes.exported import (
     THRESHOLDS,
     Engine,
     ExportedRuntime,
+    Float32,
     Interface,
+    as_inputs,
     parse_record,
     raw_among,
+    raw_names,
     require_heads,
     require_shapes,
 )
@@ -76,6 +80,22 @@ class OnnxRuntime(ExportedRuntime):
     @property
     def content(self) -> bytes:
         return self._with_heads[: self._num_own]
+
+    def heads_and_detections(
+        self, canvases: NDArray[np.uint8], **thresholds: Any
+    ) -> tuple[list[Float32], list[Detections]]:
+        if self.gives not in SELECTED:
+            return super().heads_and_detections(canvases, **thresholds)
+        self._survive_fork()
+        names, count = raw_names(self.record), len(self.gives)
+        engine, inputs = self._engine((*self.gives, *names), 1), as_inputs(thresholds)
+        raws, found = [], []
+        for group in self._groups(canvases):
+            values = engine(self._prepare(group), inputs)
+            found += self._selected(values[:count], len(group))
+            raws.append(self._as_recorded(names, values[count:], canvases.shape[1:3]))
+        heads = [np.concatenate(parts)[: len(canvases)] for parts in zip(*raws, strict=True)]
+        return heads, found[: len(canvases)]
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         names, key = list(outputs), (os.getpid(), at_once)
