@@ -1,7 +1,5 @@
 """`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit codes."""
 
-import atexit
-import gc
 import io
 import os
 import sys
@@ -18,7 +16,7 @@ import lookonce
 from lookonce.cli.as_json import as_json
 from lookonce.cli.overview import overview
 from lookonce.cli.verbs import VERBS, Verb
-from lookonce.collector import collecting_later
+from lookonce.collector import collecting_later, leave_without_collecting
 from lookonce.errors import (
     NO_CANN,
     NO_TORCH_NPU,
@@ -168,8 +166,7 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
         from lookonce.cli.app import app_of
         from lookonce.cli.options import options_of  # importing the settings takes 0.25 s
 
-    # At its end Python would pass over all objects twice more: 1.2 s of processor time after `import torch`.
-    atexit.register(gc.freeze)
+    leave_without_collecting()
     try:
         is_help = not {"--help", "-h"}.isdisjoint(tokens)
         with nullcontext() if is_help else line_if_slow(name), redirect_stdout(sys.stderr if json else sys.stdout):
