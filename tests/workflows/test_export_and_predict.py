@@ -204,7 +204,7 @@ def test_predicts_without_pytorch_and_soon(exported, pictures, predicted, tmp_pa
     command = [str(pictures), "--weights", str(exported), "--output", str(tmp_path)]
     code = f"""
 import atexit, gc, sys
-atexit.register(lambda: print("at the end", *{NOT_NEEDED!r} & sys.modules.keys(), gc.get_freeze_count() > 1000))
+atexit.register(lambda: print("end:", *{NOT_NEEDED!r} & sys.modules.keys(), gc.get_freeze_count() > 1000))
 {WITHOUT_TORCH}"""
     before = os.times()
     typed = [sys.executable, "-c", code, "predict", *command]
@@ -216,7 +216,7 @@ atexit.register(lambda: print("at the end", *{NOT_NEEDED!r} & sys.modules.keys()
     assert "cut.jpg: " in done.stderr
     assert "3 images" in done.stdout
     assert "loading" not in done.stderr
-    assert done.stdout.splitlines()[-1] == "at the end True"
+    assert done.stdout.splitlines()[-1] == "end: True"
     assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
 
 
