@@ -146,7 +146,7 @@ def test_the_bytes_of_an_opened_file_have_its_own_outputs_only(file_of) -> None:
     assert [output.name for output in onnx.load_model_from_string(content).graph.output] == list(DETECTION_OUTPUTS)
 
 
-@pytest.mark.parametrize("name", ["onnx, detections", "onnx, padded, a box of one class", "onnx, raw, any size"])
+@pytest.mark.parametrize("name", ["onnx, detections", "onnx, packed", "onnx, raw, any size"])
 def test_one_run_of_each_image_gives_the_heads_and_the_detections(name: str, file_of) -> None:
     pair = file_of(name)
     thresholds = {"score_threshold": 0.01, "iou_threshold": 0.6, "max_detections": 300}
