@@ -10,7 +10,7 @@ import lookonce
 from lookonce.cli.overview import INTRODUCTION
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.errors import SettingsError
-from lookonce.log import command_here
+from lookonce.log import command_here, loading_torch
 from lookonce.targets import imported
 
 SHELLS = ("bash", "zsh", "fish")
@@ -57,12 +57,14 @@ def completion(shell: str, *, install: bool) -> str:
 
 
 def late(verb: Verb) -> Callable[..., Any]:
-    """The verb's function, imported on its first call."""
+    """The verb's function, imported on its first call, and PyTorch with it: of `train` alone."""
 
     def call(**flags: Any) -> Any:
         if verb.requires:
             imported(verb.requires)(**flags)
-        return verb.load()(**flags)
+        with loading_torch():
+            function = verb.load()
+        return function(**flags)
 
     call.__doc__ = verb.summary
     return call

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, pace, progress_bar
@@ -33,8 +34,6 @@ from lookonce.settings.names import counted
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import is_free, only_writer, output_folder
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.predict_parts import PredictedParts, predict_parts
-from lookonce.workflows.predict_ray import predict_on_ray
 from lookonce.workflows.predict_request import (
     PredictRequest,
     detector_of,
@@ -42,6 +41,9 @@ from lookonce.workflows.predict_request import (
     most_detections,
     other_choices,
 )
+
+if TYPE_CHECKING:
+    from lookonce.workflows.predict_parts import PredictedParts
 
 SHOWN_IN_NOTEBOOK = 12
 PER_IMAGE = ("images", "yolo", "crops")  # outputs of --save that an image which cannot be read does not have
@@ -61,7 +63,7 @@ class Predicted:
 
     output: Path | None
     saves: Sequence[str] = ()
-    parts: PredictedParts | None = None
+    parts: "PredictedParts | None" = None
     pre_labels: Path | None = None
     of_frames: bool = False
     is_main: bool = True
@@ -105,6 +107,9 @@ class Predicted:
 @takes(PredictRequest)
 def predict(request: PredictRequest) -> Predicted:
     if request.part is not None or request.engine == "ray":
+        from lookonce.workflows.predict_parts import predict_parts  # and what writes object storage
+        from lookonce.workflows.predict_ray import predict_on_ray
+
         parts = predict_on_ray(request) if request.engine == "ray" else predict_parts(request)
         return Predicted(output=Path(parts.output), saves=("jsonl",), parts=parts, **parts.totals())
     several = request.several()
