@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import NoneType, SimpleNamespace
+from typing import Any, get_args, get_type_hints
 
 import cv2
 import numpy as np
@@ -59,6 +59,15 @@ def test_every_verb_is_a_function_of_its_name() -> None:
     assert set(lookonce.__all__) <= set(dir(lookonce))
     with pytest.raises(AttributeError):
         _ = lookonce.nonsense
+
+
+def test_the_types_that_verbs_return_have_names_here() -> None:
+    for name in lookonce.__all__:
+        known = getattr(lookonce, name)
+        if not isinstance(known, type):
+            result = get_type_hints(known)["return"]
+            for kind in get_args(result) or (result,):
+                assert kind in (Path, NoneType) or getattr(lookonce, kind.__name__) is kind, name
 
 
 def test_type_checkers_and_editors_know_the_functions_as_they_are() -> None:
