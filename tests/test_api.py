@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import NoneType, SimpleNamespace
+from typing import Any, get_args, get_type_hints
 
 import cv2
 import numpy as np
@@ -61,6 +61,15 @@ def test_every_verb_is_a_function_of_its_name() -> None:
         _ = lookonce.nonsense
 
 
+def test_the_types_that_verbs_return_have_names_here() -> None:
+    for name in lookonce.__all__:
+        known = getattr(lookonce, name)
+        if not isinstance(known, type):
+            result = get_type_hints(known)["return"]
+            for kind in get_args(result) or (result,):
+                assert kind in (Path, NoneType) or getattr(lookonce, kind.__name__) is kind, name
+
+
 def test_type_checkers_and_editors_know_the_functions_as_they_are() -> None:
     made = runpy.run_path(str(ROOT / ".ci/stubs.py"))["stub"]()
     assert Path(lookonce.__file__).with_suffix(".pyi").read_text(encoding="utf-8") == made
@@ -107,6 +116,9 @@ def test_a_result_iterates_over_its_images_and_writes_nothing(
     np.testing.assert_array_equal(first.image, image)
     assert str(first).startswith(f"a.png: {first.names[0]} {first.scores[0]:.2f}")
     assert str(results) == f"{results[0]}\n{results[1]}"
+    assert repr(first) == f"<{first}>"
+    assert repr(results) == f"<Predicted: 2 images, {results.num_detections} detections>"
+    assert "2 classes, 64x64" in repr(detector)
 
 
 def test_all_ways_to_give_an_image_find_the_same(

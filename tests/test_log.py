@@ -1,11 +1,13 @@
 import logging
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from lookonce import log
-from lookonce.log import console, get_logger, logging_to, progress_bar, progress_of
+from lookonce.log import console, get_logger, loading_torch, logging_to, progress_bar, progress_of
 
 
 def test_the_file_has_the_documents_time_and_level(tmp_path: Path) -> None:
@@ -33,6 +35,19 @@ def test_outside_the_block_nothing_is_left_behind(tmp_path: Path) -> None:
 def test_a_block_inside_a_block_prints_once(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to(), logging_to():
         assert sum(type(handler).__name__ == "ConsoleHandler" for handler in get_logger().handlers) == 1
+
+
+def test_only_the_first_import_of_pytorch_has_a_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    with loading_torch():
+        pass
+    assert caplog.messages == []
+    monkeypatch.delitem(sys.modules, "torch")
+    with loading_torch():
+        assert caplog.messages == ["loading PyTorch"]
 
 
 def test_without_a_terminal_a_line_is_that_of_the_log_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

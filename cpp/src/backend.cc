@@ -60,8 +60,8 @@ std::unique_ptr<Backend> open_backend(const std::filesystem::path& model, const 
   }
   if (known.empty()) throw Error("this program was built without any runtime; build it again with OpenVINO");
   if (options.runtime != "auto") throw Error("runtime is " + options.runtime + "; this program has: " + known);
-  throw Error(model.string() + ": none of " + known +
-              " reads such a file; expected one made by `lookonce export WEIGHTS --to onnx,openvino`");
+  throw Error(model.string() + ": not a file that this program's runtimes (" + known +
+              ") read; expected one made by `lookonce export WEIGHTS --to onnx,openvino`");
 }
 
 std::string raw_output_name(const HeadRecord& head) {

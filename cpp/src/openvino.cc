@@ -1,6 +1,9 @@
+#include <algorithm>
 #include <map>
 #include <openvino/openvino.hpp>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "backends.h"
 #include "lookonce/errors.h"
@@ -123,6 +126,20 @@ class OpenVinoLane final : public Lane {
   std::string source_;
 };
 
+/// Error unless OpenVINO has the device here (CPU, GPU, GPU.1 ...) or chooses among these (AUTO, HETERO:GPU,CPU).
+void require_device(const ov::Core& core, const std::string& device) {
+  const std::vector<std::string> found = core.get_available_devices();  // GPU.0 and GPU.1 where there are two
+  std::vector<std::string> known = {"AUTO", "BATCH", "HETERO", "MULTI"};
+  std::string here;
+  for (const std::string& one : found) {
+    known.push_back(one.substr(0, one.find('.')));
+    here += ", " + one;
+  }
+  const std::string kind = device.substr(0, device.find_first_of(".:"));
+  if (std::find(known.begin(), known.end(), kind) != known.end()) return;
+  throw Error("device: " + device + "; expected one that OpenVINO finds here: AUTO" + here);
+}
+
 class OpenVinoBackend final : public Backend {
  public:
   OpenVinoBackend(const std::filesystem::path& path, const BackendOptions& options) : source_(path.string()) {
@@ -143,6 +160,7 @@ class OpenVinoBackend final : public Backend {
 
  private:
   void open(const std::filesystem::path& path, const BackendOptions& options) {
+    require_device(core_, options.device);
     const std::shared_ptr<ov::Model> model = read(path);
     const ov::Output<ov::Node> input = images_of(*model, source_)->output(0);
     takes_pixels_ = input.get_element_type() == ov::element::u8;

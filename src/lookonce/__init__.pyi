@@ -6,33 +6,34 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lookonce.api import LoadedDetector as LoadedDetector
-from lookonce.cloud.job import JobResult
-from lookonce.cloud.job_file import JobFile
-from lookonce.data.write import Copy
+from lookonce.cloud.job import JobResult as JobResult
+from lookonce.cloud.job_file import JobFile as JobFile
+from lookonce.data.write import Copy as Copy
 from lookonce.detections import Detections as Detections
 from lookonce.errors import DataError as DataError
 from lookonce.errors import LookonceError as LookonceError
 from lookonce.errors import SettingsError as SettingsError
 from lookonce.prediction.predictor import Prediction as Prediction
 from lookonce.prediction.result import PredictedImage as PredictedImage
-from lookonce.serving.serve import Served
-from lookonce.training.trainer import TrainResult
-from lookonce.workflows.anchors import AnchorAdvice
-from lookonce.workflows.bench import Bench
-from lookonce.workflows.check import Checked
-from lookonce.workflows.config import Configuration
-from lookonce.workflows.convert import Converted
-from lookonce.workflows.demo import Demonstration
-from lookonce.workflows.diagnose import Diagnosed
-from lookonce.workflows.doctor import Health
-from lookonce.workflows.evaluate import Evaluation
-from lookonce.workflows.explain_assignment import Explanation
-from lookonce.workflows.export import Exports
-from lookonce.workflows.hub import PublishedList, Transferred
-from lookonce.workflows.info import Info
-from lookonce.workflows.page import Page
+from lookonce.serving.serve import Served as Served
+from lookonce.training.trainer import TrainResult as TrainResult
+from lookonce.workflows.anchors import AnchorAdvice as AnchorAdvice
+from lookonce.workflows.bench import Bench as Bench
+from lookonce.workflows.check import Checked as Checked
+from lookonce.workflows.config import Configuration as Configuration
+from lookonce.workflows.convert import Converted as Converted
+from lookonce.workflows.demo import Demonstration as Demonstration
+from lookonce.workflows.diagnose import Diagnosed as Diagnosed
+from lookonce.workflows.doctor import Health as Health
+from lookonce.workflows.evaluate import Evaluation as Evaluation
+from lookonce.workflows.explain_assignment import Explanation as Explanation
+from lookonce.workflows.export import Exports as Exports
+from lookonce.workflows.hub import PublishedList as PublishedList
+from lookonce.workflows.hub import Transferred as Transferred
+from lookonce.workflows.info import Info as Info
+from lookonce.workflows.page import Page as Page
 from lookonce.workflows.predict import Predicted as Predicted
-from lookonce.workflows.verify import Verification
+from lookonce.workflows.verify import Verification as Verification
 
 _Path = str | PathLike[str]
 __version__: str

@@ -13,6 +13,7 @@ from lookonce.request import Listed
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import at_size, load_runtime
+from lookonce.settings.image_size import sides_in_words
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import as_typed
 
@@ -55,6 +56,11 @@ class LoadedDetector:
     def __init__(self, path: Path, *, names: Path | None = None, **options: Any) -> None:
         self.path, self.names = path, names
         self.runtime = load_runtime(path, names=names, **options)
+
+    def __repr__(self) -> str:
+        record = self.record
+        of_network = f"{record.num_classes} classes, {sides_in_words(record.image_size)}"
+        return f"<LoadedDetector: {self.path}, {of_network}, {self.runtime.name}>"
 
     @property
     def record(self) -> ModelRecord:

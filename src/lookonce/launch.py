@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+from lookonce.collector import leave_without_collecting
 from lookonce.cores import processes_here, usable_cores, wanted_threads
 from lookonce.devices import count_devices
 from lookonce.distributed import RankLost, started_by_torchrun
@@ -35,7 +36,7 @@ from lookonce.torchrun import run_job, wait_for_first
 
 # Environment variable of the started processes: the launcher's port and the authentication key, as JSON.
 LINE = "LOOKONCE_LINE"
-WORK = ("-c", "from lookonce.launch import work; work()")
+WORK = ("-c", "from lookonce.targets import imported; imported('lookonce.launch:work')()")
 REPORT_SECONDS = 30  # a result may be large
 Result = TypeVar("Result")
 
@@ -113,6 +114,7 @@ def threads_per_process(num_processes: int) -> int:
 
 def work() -> None:
     """Main function of a process that `launch` starts."""
+    leave_without_collecting()
     line = LauncherConnection()
     try:
         with logging_to():

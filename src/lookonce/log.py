@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookonce.collector import collecting_later
 from lookonce.errors import COMMAND
 from lookonce.shown import shown, shown_lines
 
@@ -169,6 +170,15 @@ def has_logged() -> bool:
 
 def _console_handlers() -> list[ConsoleHandler]:
     return [handler for handler in get_logger().handlers if isinstance(handler, ConsoleHandler)]
+
+
+@contextmanager
+def loading_torch() -> Iterator[None]:
+    """Around the first import of PyTorch, which takes seconds: a line says what is awaited."""
+    if "torch" not in sys.modules:
+        get_logger().info("loading PyTorch")
+    with collecting_later():
+        yield
 
 
 @contextmanager

@@ -3,8 +3,11 @@
 from importlib import import_module
 from typing import Any
 
+from lookonce.collector import collecting_later
+
 
 def imported(target: str) -> Any:
     """The object that "module:name" names."""
     module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
+    with collecting_later():
+        return getattr(import_module(module), name)

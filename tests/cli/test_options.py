@@ -82,6 +82,12 @@ def test_unknown_names_are_refused_with_a_suggestion(of_train: Options, of_eval:
         of_eval.normalised(["weigths=1"])
 
 
+def test_a_setting_that_a_verb_lacks_is_that_of_training(of_eval: Options):
+    for typed, option in (("--epochs", "--epochs"), ("--imgsz", "--image-size"), ("--warmup", "--warmup-epochs")):
+        with raises(SettingsError, "train", option, setting=typed.removeprefix("--")):
+            of_eval.normalised([typed, "3"])
+
+
 def test_words_without_an_option_are_refused_where_there_is_no_place_for_them(of_train: Options, of_export: Options):
     with raises(SettingsError, value="photos"):
         of_train.normalised(["photos"])

@@ -1,5 +1,7 @@
 """The graph of an exported .onnx file. That it answers as its network does: test_formats.py."""
 
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,6 +15,7 @@ from lookonce.errors import SettingsError
 from lookonce.exporters.folding import fold_batchnorm
 from lookonce.exporters.onnx import at_opset
 from lookonce.model.normalise import to_network_input
+from lookonce.runtimes import onnx as onnx_runtime
 from lookonce.runtimes.exported import DETECTION_OUTPUTS
 from lookonce.runtimes.onnx import OnnxRuntime, open_session, threshold_inputs
 
@@ -150,3 +153,24 @@ def test_the_bytes_of_an_opened_file_have_its_own_outputs_only(file_of) -> None:
     """The page runs them in the browser, where each output is copied for each frame."""
     content = OnnxRuntime(file_of("onnx, detections").path).content
     assert [output.name for output in onnx.load_model_from_string(content).graph.output] == list(DETECTION_OUTPUTS)
+
+
+@pytest.mark.parametrize("name", ["onnx, detections", "onnx, packed", "onnx, raw, any size"])
+def test_one_run_of_each_image_gives_the_heads_and_the_detections(name: str, file_of) -> None:
+    pair = file_of(name)
+    thresholds = {"score_threshold": 0.01, "iou_threshold": 0.6, "max_detections": 300}
+    runtime = OnnxRuntime(pair.path)
+    expected = runtime.raw_heads(pair.canvases), runtime.detect(pair.canvases, **thresholds)
+    heads, found = OnnxRuntime(pair.path).heads_and_detections(pair.canvases, **thresholds)
+    for one, other in zip(expected[0], heads, strict=True):
+        np.testing.assert_array_equal(other, one)
+    assert_same(expected[1], found)
+
+
+def test_the_raw_heads_need_neither_the_onnx_package_nor_another_session(detections_file, monkeypatch) -> None:
+    runtime = OnnxRuntime(detections_file.path)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr(onnx_runtime, "open_session", None)
+    expected = detections_file.network.raw_heads(detections_file.canvases)
+    for one, other in zip(expected, runtime.raw_heads(detections_file.canvases), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-4)

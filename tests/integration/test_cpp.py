@@ -239,7 +239,14 @@ def test_a_model_that_is_none_is_refused(exported: dict[str, Path], pictures: Pa
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(exported["onnx"].read_bytes()[:-100])
     assert "ONNX" in infer(broken, pictures, "--output", tmp_path, fails=True)
-    assert "none of" in infer(tmp_path / "x.pt", pictures, "--output", tmp_path, fails=True)
+    assert "x.pt: not a file" in infer(tmp_path / "x.pt", pictures, "--output", tmp_path, fails=True)
+
+
+def test_a_device_that_openvino_lacks_is_named_with_those_it_has(
+    exported: dict[str, Path], pictures: Path, tmp_path: Path
+) -> None:
+    told = infer(exported["onnx"], pictures, "--device", "cuda", "--output", tmp_path / "out", fails=True)
+    assert ("device: cuda" in told, "CPU" in told, "Exception" in told) == (True, True, False)
 
 
 def test_any_number_of_threads_and_any_batch_give_the_same_order(

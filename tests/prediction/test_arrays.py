@@ -27,11 +27,24 @@ RGB = np.array([[[255, 0, 0], [0, 128, 0]]], np.uint8)  # (1, 2, 3): red, green
         np.dstack([RGB, np.full((1, 2), 255, np.uint8)]),
         torch.from_numpy(RGB).permute(2, 0, 1),
         torch.from_numpy(RGB).permute(2, 0, 1) / 255,
+        (torch.from_numpy(RGB).permute(2, 0, 1) / 255).bfloat16(),
         Image.fromarray(RGB),
         cv2.imencode(".png", RGB[..., ::-1])[1].tobytes(),
         io.BytesIO(cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()),
     ],
-    ids=["uint8", "float32", "float64", "uint16", "opaque", "tensor", "float tensor", "PIL", "bytes", "open file"],
+    ids=[
+        "uint8",
+        "float32",
+        "float64",
+        "uint16",
+        "opaque",
+        "tensor",
+        "float tensor",
+        "bfloat16",
+        "PIL",
+        "bytes",
+        "open file",
+    ],
 )
 def test_one_image_of_every_kind(value: Any) -> None:
     image = as_image(value)

@@ -162,6 +162,13 @@ def test_a_wrong_option_is_named(query: str, named: str, server: Served) -> None
     assert (reply.status, named in reply.json["error"]) == (422, True), reply.json
 
 
+def test_a_wrong_option_is_shown_with_its_value_and_without_the_name_of_a_type(server: Served) -> None:
+    in_json = json.dumps({"image": base64.b64encode(RED).decode(), "threshold": 7}).encode()
+    as_json = {"Content-Type": "application/json"}
+    for reply in (server.post("/detect?threshold=7", RED), server.post("/detect", in_json, **as_json)):
+        assert reply.json["error"].startswith("threshold: 7; expected"), reply.json
+
+
 def test_other_paths_and_methods_are_refused_in_json(server: Served) -> None:
     assert (server.get("/none").status, server.get("/detect").status) == (404, 405)
     assert server.get("/none").json["error"]

@@ -89,7 +89,7 @@ def test_names_rename_the_classes_of_a_checkpoint_by_position_only_when_asked(ch
     with raises(SettingsError, setting="names"):
         open_checkpoint(checkpoint, tmp_path / "mine.names")
     (tmp_path / "mine.names").write_text("person\n")
-    with raises(WeightsError, "1 class names", "expected 2"):
+    with raises(SettingsError, "1 name;", "expected 2", setting="names", value=tmp_path / "mine.names"):
         open_checkpoint(checkpoint, tmp_path / "mine.names", rename=True)
 
 

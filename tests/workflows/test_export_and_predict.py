@@ -35,6 +35,8 @@ for name in ("torch", "onnx"):
 from lookonce.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
+# Modules that a prediction with an exported file does not import.
+NOT_NEEDED = {"lookonce.workflows.predict_parts", "lookonce.workflows.predict_ray"}
 # Several commands in one process, which starts slowly: their words as JSON.
 ALL_WITHOUT_TORCH = WITHOUT_TORCH.replace(
     "sys.exit(main(sys.argv[1:]))", "import json\nsys.exit(max(map(main, json.loads(sys.argv[1]))))"
@@ -201,16 +203,21 @@ def test_an_export_is_compared_on_the_validation_images_of_its_run(run_folder, d
 
 def test_predicts_without_pytorch_and_soon(exported, pictures, predicted, tmp_path):
     command = [str(pictures), "--weights", str(exported), "--output", str(tmp_path)]
+    code = f"""
+import atexit, gc, sys
+atexit.register(lambda: print("end:", *{NOT_NEEDED!r} & sys.modules.keys(), gc.get_freeze_count() > 1000))
+{WITHOUT_TORCH}"""
     before = os.times()
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, "predict", *command], capture_output=True, text=True, check=False
-    )
+    typed = [sys.executable, "-c", code, "predict", *command]
+    done = subprocess.run(typed, capture_output=True, text=True, check=False)
     after = os.times()
     # 1.2 to 2 on a busy machine; PyTorch alone would take 4 (benchmarks/cold_start.py).
     assert after.children_user + after.children_system - before.children_user - before.children_system < 4
     assert done.returncode == 1, done.stderr  # one picture cannot be read
     assert "cut.jpg: " in done.stderr
     assert "3 images" in done.stdout
+    assert "loading" not in done.stderr
+    assert done.stdout.splitlines()[-1] == "end: True"
     assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
 
 
@@ -223,13 +230,16 @@ def test_several_processes_without_pytorch_say_what_they_need(exported, pictures
     assert done.returncode == 1
 
 
-def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, monkeypatch):
+def test_a_checkpoint_without_pytorch_says_what_it_needs(run_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("lookonce.")]:
         if name.startswith(("lookonce.distributed", "lookonce.weights", "lookonce.runtimes.pytorch")):
             monkeypatch.delitem(sys.modules, name)
     with raises(MissingExtra, extra="train"):
         load_runtime(run_folder)
+    (tmp_path / "notes.txt").write_text("hello")
+    with raises(MissingExtra, "not an exported", extra="train"):
+        load_runtime(tmp_path / "notes.txt")
 
 
 def test_predict_never_writes_over_earlier_predictions(exported, pictures, tmp_path, monkeypatch):

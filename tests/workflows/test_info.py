@@ -41,7 +41,7 @@ def test_weights_show_their_record(tmp_path: Path) -> None:
         class_names=("cat", "[dog]"),
         category_ids=(1, 2),
         image_size=(64, 96),
-        metrics={"AP": 0.25},
+        metrics={"AP": 0.25, "APs": -1.0},
         thresholds=Thresholds(per_class_score={"cat": 0.4}),
     )
     model = YoloV3Tiny(2, channels=record.channels)
@@ -57,6 +57,7 @@ def test_weights_show_their_record(tmp_path: Path) -> None:
         "stride 16: 10x14",
     ):
         assert text in printed
+    assert "APs" not in printed  # -1: there are no small objects
 
 
 def test_the_network_is_described_without_touching_the_global_generator() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from cyclopts import App, Parameter
 
 from lookonce.cli.verbs import Verb
-from lookonce.log import command_here
+from lookonce.log import command_here, loading_torch
 from lookonce.targets import imported
 
 
@@ -36,12 +36,14 @@ def examples_of(verb: Verb) -> str:
 
 
 def late(verb: Verb) -> Callable[..., Any]:
-    """The verb's function, imported on its first call."""
+    """The verb's function, imported on its first call, and PyTorch with it: of `train` alone."""
 
     def call(**flags: Any) -> Any:
         if verb.requires:
             imported(verb.requires)(**flags)
-        return verb.load()(**flags)
+        with loading_torch():
+            function = verb.load()
+        return function(**flags)
 
     call.__doc__ = verb.summary
     return call

@@ -16,6 +16,7 @@ import lookonce
 from lookonce.cli.as_json import as_json
 from lookonce.cli.overview import WIDEST, overview
 from lookonce.cli.verbs import EXTRAS, VERBS, Verb
+from lookonce.collector import collecting_later, leave_without_collecting
 from lookonce.cores import let_waiting_threads_sleep
 from lookonce.errors import (
     NO_CANN,
@@ -158,11 +159,13 @@ def _value_of(option: str, tokens: Sequence[str]) -> str | None:
 def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False) -> int:
     """Call the verb's function with the typed options and return the exit status, from `exit_code` or `num_errors` of
     its result. json: print the result as JSON, and whatever is printed meanwhile to stderr."""
-    from cyclopts import CycloptsError
+    with collecting_later():
+        from cyclopts import CycloptsError
 
-    from lookonce.cli.app import app_of
-    from lookonce.cli.options import options_of  # importing the settings takes 0.25 s
+        from lookonce.cli.app import app_of
+        from lookonce.cli.options import options_of  # importing the settings takes 0.25 s
 
+    leave_without_collecting()
     try:
         is_help = not {"--help", "-h"}.isdisjoint(tokens)
         with nullcontext() if is_help else line_if_slow(name), redirect_stdout(sys.stderr if json else sys.stdout):

@@ -179,8 +179,15 @@ class Options:
         if unknown:
             of_verb = (old for old, alias in BY_OLD_NAME.items() if alias.means_in(self.verb, self.names))
             known = [*self.names, "file", *(BY_OLD_NAME if self.takes_old_names else of_verb)]
-            hints = ((name, suggestion(name, known, self.verb) or "; --help lists all options") for name in unknown)
-            raise SettingsError("\n".join(f"unknown setting {name}{hint}" for name, hint in hints), setting=unknown[0])
+            hints = {
+                name: suggestion(name, known, self.verb, similar=False)
+                or _of_training(name)
+                or suggestion(name, known)
+                or "; --help lists all options"
+                for name in unknown
+            }
+            words = "\n".join(f"unknown setting {name}{hint}" for name, hint in hints.items())
+            raise SettingsError(words, setting=unknown[0])
 
     def _option(self, name: str, value: str | None) -> str:
         if name.startswith("no_") and name.removeprefix("no_") in self.switches and value is None:
@@ -194,6 +201,15 @@ class Options:
         if value is None and name == "resume":
             value = "true"  # the only setting whose value is optional
         return option if value is None else f"{option}={value}"
+
+
+def _of_training(name: str) -> str:
+    """ "; it is an option of lookonce train (--image-size) ..." for a setting that another verb lacks; else ""."""
+    setting = name if name in Settings.model_fields else taken_for(name, Settings.model_fields)
+    if setting is None:
+        return ""
+    also = ", and of lookonce export for a file of another size" if setting == "image_size" else ""
+    return f"; it is an option of lookonce train (--{setting.replace('_', '-')}){also}"
 
 
 def _has_words(items: Iterable[str | Typed]) -> bool:

@@ -81,7 +81,10 @@ def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[n
 def _channels_last(value: Any, name: str) -> NDArray[Any]:
     """An array or tensor of one image as (H, W, C), C 1, 3 or 4."""
     is_tensor = hasattr(value, "detach")  # torch's, without importing torch
-    pixels: Any = value.detach().cpu().numpy() if is_tensor else value
+    pixels: Any = value
+    if is_tensor:
+        on_cpu = value.detach().cpu()
+        pixels = (on_cpu.float() if on_cpu.is_floating_point() else on_cpu).numpy()  # NumPy has no bfloat16
     if not isinstance(pixels, np.ndarray):
         raise DataError(f"{name}: {type(value).__name__}; {EXPECTED}")
     if pixels.ndim == 2:
@@ -89,8 +92,10 @@ def _channels_last(value: Any, name: str) -> NDArray[Any]:
     elif is_tensor and pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim != 3 or pixels.shape[2] not in {1, 3, 4} or 0 in pixels.shape:
-        kind = "a tensor" if is_tensor else "an array"
-        raise DataError(f"{name}: {kind} of shape {tuple(value.shape)}; {EXPECTED}", value=tuple(value.shape))
+        kind, turned = ("a tensor", "permute(2, 0, 1)") if is_tensor else ("an array", "transpose(1, 2, 0)")
+        channels = value.shape[-1 if is_tensor else 0]
+        other_order = f"; give it as .{turned}" if value.ndim == 3 and channels in {1, 3, 4} else f"; {EXPECTED}"
+        raise DataError(f"{name}: {kind} of shape {tuple(value.shape)}{other_order}", value=tuple(value.shape))
     return cast("NDArray[Any]", pixels)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -35,7 +35,7 @@ class Prediction:
     """
 
     source: ImageSource
-    image: ImageArray
+    image: ImageArray = field(repr=False)
     detections: Detections
     track_ids: NDArray[np.int64] | None = None
 

@@ -22,7 +22,7 @@ from lookonce.storage import os_errors_explained
 MOST_IN_LINE = 10  # detections of an image that are listed in its line
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PredictedImage:
     """Detections of one image, highest score first, without its pixels. size_wh and boxes: pixels of the upright image.
 
@@ -121,6 +121,9 @@ class PredictedImage:
     def __bool__(self) -> bool:
         """True, also without detections: an image is not empty because nothing was detected."""
         return True
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def __str__(self) -> str:
         """`dog.jpg: car 0.64, bicycle 0.59, dog 0.56`, highest score first."""

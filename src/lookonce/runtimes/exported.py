@@ -113,8 +113,7 @@ class ExportedRuntime(ABC):
         def detect_group(group: NDArray[np.uint8]) -> list[Detections]:
             prepared, size_hw = self._prepare(group), group.shape[1:3]
             if gives in SELECTED:
-                inputs = {name: np.array(thresholds[name], kind) for name, kind in THRESHOLDS.items()}
-                return self._with_known_classes(SELECTED[gives](*engine(prepared, inputs), num_images=len(group)))
+                return self._selected(engine(prepared, as_inputs(thresholds)), len(group))
             values = self._as_recorded(gives, engine(prepared, {}), size_hw)
             found = []
             for row in range(len(group)):
@@ -125,6 +124,10 @@ class ExportedRuntime(ABC):
 
         found = self._pool.map(detect_group, groups) if several else map(detect_group, groups)
         return [one for group in found for one in group][: len(canvases)]
+
+    def _selected(self, values: Sequence[NDArray[Any]], num_images: int) -> list[Detections]:
+        """Values of the outputs of a graph that ends in detections -> detections of each image."""
+        return self._with_known_classes(SELECTED[self.gives](*values, num_images=num_images))
 
     def _decoded(
         self, gives: tuple[str, ...], values: Sequence[NDArray[Any]], score_threshold: float
@@ -149,6 +152,12 @@ class ExportedRuntime(ABC):
             for group in self._groups(canvases)
         ]
         return [np.concatenate(parts)[: len(canvases)] for parts in zip(*batches, strict=True)]
+
+    def heads_and_detections(
+        self, canvases: NDArray[np.uint8], **thresholds: Any
+    ) -> tuple[list[Float32], list[Detections]]:
+        """What `raw_heads` and `detect` return; by one run of the network where one engine gives both."""
+        return self.raw_heads(canvases), self.detect(canvases, **thresholds)
 
     def _as_recorded(
         self, names: Sequence[str], values: Sequence[Float32], size_hw: tuple[int, ...]
@@ -204,6 +213,11 @@ class ExportedRuntime(ABC):
         if self.interface.takes == "planes":
             return to_planes(images)
         return to_network_input(images, self.record.preprocessing)
+
+
+def as_inputs(thresholds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The inputs of a graph that ends in detections, besides its images."""
+    return {name: np.array(thresholds[name], kind) for name, kind in THRESHOLDS.items()}
 
 
 def raw_names(record: ModelRecord) -> tuple[str, ...]:

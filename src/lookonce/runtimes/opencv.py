@@ -44,7 +44,7 @@ class OpenCvRuntime(ExportedRuntime):
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         assert at_once == 1  # see side_by_side
         names = [self._inside.get(name, name) for name in outputs]
-        content = read_onnx(self.path)
+        content = read_onnx(self.path).getvalue()
         if tuple(names) != self._own_outputs:
             content = with_outputs(content, names, raw_names(self.record))
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
+from lookonce.log import loading_torch
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
 from lookonce.settings.image_size import ImageSize, size_hw, size_in_words
@@ -191,13 +192,16 @@ def runtimes_for(path: Path) -> list[str]:
 def open_pytorch(path: Path, *, names: Path | None = None, device: str = "auto") -> Runtime:
     """A checkpoint, a run folder or weights of another program, in PyTorch."""
     try:
-        from lookonce.devices import resolve_device
-        from lookonce.runtimes.pytorch import PyTorchRuntime, use_threads
-        from lookonce.weights.load import load_weights
+        with loading_torch():
+            from lookonce.devices import resolve_device
+            from lookonce.runtimes.pytorch import PyTorchRuntime, use_threads
+            from lookonce.weights.load import load_weights
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise MissingExtra(f"{path}: a checkpoint (exported .onnx files need no PyTorch)", "train") from error
+        what = "not an exported file" if takes_names(path) else "a checkpoint"
+        advice = "export it to .onnx where PyTorch is installed, or use it here, which"
+        raise MissingExtra(f"{path}: {what}; {advice}", "train") from error
     model, record = load_weights(path, names)
     use_threads(usable_threads())
     return PyTorchRuntime(model, record, device=resolve_device(device))

@@ -16,7 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
 import lookonce
-from lookonce.errors import DataError, LookonceError, SettingsError
+from lookonce.errors import DataError, LookonceError, SettingsError, shortened
 from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.serving.bodies import FORM, JSON, Upload, fetch, upload_of
 from lookonce.serving.gate import Gate, Rules
@@ -271,23 +271,31 @@ def parsed_as(kind: type[Parsed], values: Any) -> Parsed:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise _first_problem(error.errors()[0], kind) from None
+        raise _first_problem(error.errors(), kind) from None
 
 
-def _first_problem(problem: Any, kind: type[BaseModel] | None = None) -> SettingsError:
-    place = ".".join(str(part) for part in problem["loc"] if part not in ("query", "path"))
-    if problem["type"] == "extra_forbidden":
+def _first_problem(problems: Sequence[Any], kind: type[BaseModel] | None = None) -> SettingsError:
+    """The first problem that pydantic found, as an error of the option, not of the type that it tried."""
+    first, place = problems[0], problems[0]["loc"]
+    if any(other["type"] == "none_required" and other["loc"][:-1] == place[:-1] for other in problems):
+        place = place[:-1]  # the last part of an optional value's place is a type: ("threshold", "constrained-float")
+    name = ".".join(str(part) for part in place if part not in ("query", "path"))
+    if first["type"] == "extra_forbidden":
         known = DetectOptions.model_fields if kind is None else kind.model_fields
-        name = str(problem["loc"][-1])
-        return SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name)
-    return SettingsError(f"{place}: {problem['msg']}", setting=str(problem["loc"][-1]))
+        return SettingsError(f"{name}: unknown option{suggestion(str(place[-1]), known)}", setting=str(place[-1]))
+    if first["type"] == "missing":
+        return SettingsError(f"{name}: missing", setting=str(place[-1]))
+    expected = first["msg"].replace("Input should be", "expected")
+    return SettingsError(
+        f"{name}: {shortened(first['input'])}; {expected}", setting=str(place[-1]), value=first["input"]
+    )
 
 
 def _on_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
     if isinstance(error, RequestValidationError):
-        return response_to(_first_problem(error.errors()[0]))
+        return response_to(_first_problem(error.errors()))
     assert isinstance(error, LookonceError)
     return response_to(error)
 

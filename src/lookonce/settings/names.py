@@ -148,8 +148,8 @@ def taken_for(spelling: str, options: Container[str]) -> str | None:
     return next((name for name in SAME.get(spelling, "").split() if name in options), None)
 
 
-def suggestion(name: str, known: Iterable[str], verb: str = "") -> str:
-    """ "; did you mean lr?": a synonym first, then another way, then a typo; "" if there is none of them."""
+def suggestion(name: str, known: Iterable[str], verb: str = "", *, similar: bool = True) -> str:
+    """ "; did you mean lr?": a synonym first, then another way, then, with `similar`, a typo; "" if there is none."""
     by_shape = {candidate.lower().replace("-", "_").rstrip("_"): candidate.rstrip("_") for candidate in known}
     shape = name.lower().replace("-", "_")
     if meant := taken_for(shape, by_shape):
@@ -158,6 +158,8 @@ def suggestion(name: str, known: Iterable[str], verb: str = "") -> str:
         return f"; {way}"
     if near := next((word for word in NEAR.get(shape, "").split() if word.partition("=")[0] in by_shape), None):
         return f"; did you mean {by_shape.get(near, near)}?"
+    if not similar:
+        return ""
     # learning_rat and lr share too few letters: compare with the synonyms too, but mode is no typo of model.
     words = {word: meant for word in SAME if len(word) > 5 and (meant := taken_for(word, by_shape))}
     close = typo_of(shape, by_shape) or words.get(typo_of(shape, words))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lookonce.errors import WeightsError
 from lookonce.settings.image_size import ImageSize
-from lookonce.settings.names import few
+from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import read_text_file
 
@@ -89,7 +89,8 @@ def read_names(path: Path) -> tuple[str, ...]:
 def named_classes(num_classes: int, given: Sequence[str], source: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Class fields of the record, and what was assumed; WeightsError if their number is wrong."""
     if given and len(given) != num_classes:
-        raise WeightsError.at(source, f"{len(given)} class names given; expected {num_classes}, one per class")
+        problem = f"{counted(num_classes, 'class')}, but {counted(len(given), 'class name')}"
+        raise WeightsError.at(source, f"{problem}; expected one name for each class, in their order (--names FILE)")
     numbers = tuple(range(1, num_classes + 1))
     if num_classes == COCO_CLASSES and tuple(VOC_WORDS.get(name, name) for name in given) in {(), COCO_NAMES}:
         note = (

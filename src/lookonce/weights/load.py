@@ -11,13 +11,14 @@ from lookonce.errors import LookonceError, SettingsError, WeightsError
 from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord, parse_record, problem_of
 from lookonce.storage import find_published, read_regular_file, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
-from lookonce.weights.foreign import ForeignWeights, ReadOptions, named_classes, read_names
+from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
 from lookonce.weights.mindspore import read_mindspore
 from lookonce.weights.pull import find_weights
 from lookonce.weights.ultralytics import read_ultralytics
@@ -53,7 +54,9 @@ def open_checkpoint(path: Path, names: Path | None = None, *, rename: bool = Fal
         return _of_another_program(path, names)
     if names is not None and rename:
         checkpoint, new = load_checkpoint(find_checkpoint(path)), read_names(local_file(names))
-        named_classes(checkpoint.record.num_classes, new, str(checkpoint.folder))  # WeightsError for another number
+        if len(new) != (expected := checkpoint.record.num_classes):
+            problem = f"{counted(len(new), 'name')}; expected {expected}, one per line for each class of {path}"
+            raise SettingsError.of("names", names, problem, path=path)
         record = checkpoint.record.model_copy(update={"class_names": new, "names_known": True})
         return replace(checkpoint, record=record)
     if names is not None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import lookonce
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.letterbox import fit
+from lookonce.log import loading_torch
 from lookonce.prediction.sources import find_images
 from lookonce.request import Listed
 from lookonce.settings.image_size import size_hw
@@ -167,7 +168,8 @@ def _read(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
         raise SettingsError(
             "files: not given; expected the files to read, e.g. lookonce convert yolov3-tiny.cfg yolov3-tiny.weights"
         )
-    from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
+    with loading_torch():
+        from lookonce.weights.load import is_checkpoint, load_weights, read_foreign
 
     if not is_checkpoint(files[0]):
         return read_foreign(files, options)

@@ -14,6 +14,7 @@ from lookonce.data.loader import Batch, fitted_row
 from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
+from lookonce.log import loading_torch
 from lookonce.prediction.renderer import encode
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
 from lookonce.request import old_names
@@ -83,8 +84,9 @@ def prepare(
     """(settings, network, its record, images to show)."""
     flags = {**flags, "data": data}
     require_inputs(**flags)  # before anything slow
-    from lookonce.weights.load import load_weights
-    from lookonce.workflows import build, choices
+    with loading_torch():
+        from lookonce.weights.load import load_weights
+        from lookonce.workflows import build, choices
 
     weights, names = flags.pop("weights", None), flags.pop("names", None)
     trained = load_weights(Path(weights), Path(names) if names else None) if weights else None

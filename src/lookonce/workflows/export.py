@@ -18,7 +18,7 @@ from lookonce.exporters.base import require_free, textured_canvases
 from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.plan import ExportPlan, Outputs, Precision
-from lookonce.log import get_logger
+from lookonce.log import get_logger, loading_torch
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
@@ -282,7 +282,8 @@ def _open(weights: Path, names: Path | None, image_size: int | str | None) -> tu
     """The network, and its record with the input size of the file."""
     if kind_of(weights) != "checkpoint":
         raise SettingsError.at(weights, "is an exported file already; name the checkpoint or run folder it came from")
-    from lookonce.weights.load import load_weights
+    with loading_torch():
+        from lookonce.weights.load import load_weights
 
     model, record = load_weights(weights, names)
     if image_size is None:

@@ -186,7 +186,8 @@ def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path)
     loaded = load_runtime(path, runtime=chosen.runtime)
     assert isinstance(loaded, ExportedRuntime)
     canvases = reference.canvases
-    answers = Answers(raws=loaded.raw_heads(canvases), detections=loaded.detect(canvases, **_selection(loaded.record)))
+    raws, detections = loaded.heads_and_detections(canvases, **_selection(loaded.record))
+    answers = Answers(raws=raws, detections=detections)
     parity = compare(reference.answers, answers, (canvases.shape[1], canvases.shape[2]), plan.precision)
     if math.isnan(reference.AP) or reference.calibration is None or reference.calibration.labelled is None:
         return parity

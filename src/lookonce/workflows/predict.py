@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, pace, progress_bar
@@ -33,8 +34,6 @@ from lookonce.settings.names import counted
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import is_free, only_writer, output_folder
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.predict_parts import PredictedParts, predict_parts
-from lookonce.workflows.predict_ray import predict_on_ray
 from lookonce.workflows.predict_request import (
     PredictRequest,
     detector_of,
@@ -43,12 +42,15 @@ from lookonce.workflows.predict_request import (
     other_choices,
 )
 
+if TYPE_CHECKING:
+    from lookonce.workflows.predict_parts import PredictedParts
+
 SHOWN_IN_NOTEBOOK = 12
 PER_IMAGE = ("images", "yolo", "crops")  # outputs of --save that an image which cannot be read does not have
 PRE_LABELS = "pre-labels"  # folder of --as-labels in the output folder
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Predicted:
     """The results of one SOURCE; iterates over its images.
 
@@ -61,7 +63,7 @@ class Predicted:
 
     output: Path | None
     saves: Sequence[str] = ()
-    parts: PredictedParts | None = None
+    parts: "PredictedParts | None" = None
     pre_labels: Path | None = None
     of_frames: bool = False
     is_main: bool = True
@@ -91,6 +93,10 @@ class Predicted:
     def __str__(self) -> str:
         return "\n".join(map(str, self.images))
 
+    def __repr__(self) -> str:
+        of_images = f"{counted(self.num_images, 'image')}, {counted(self.num_detections, 'detection')}"
+        return f"<Predicted: {of_images}{f', {len(self.failed)} failed' if self.failed else ''}>"
+
     def _repr_html_(self) -> str:
         """The first images, annotated, shown by notebooks."""
         shown = [b64encode(encode(image.plot(), ".jpg")).decode() for image in self.images[:SHOWN_IN_NOTEBOOK]]
@@ -101,6 +107,9 @@ class Predicted:
 @takes(PredictRequest)
 def predict(request: PredictRequest) -> Predicted:
     if request.part is not None or request.engine == "ray":
+        from lookonce.workflows.predict_parts import predict_parts  # and what writes object storage
+        from lookonce.workflows.predict_ray import predict_on_ray
+
         parts = predict_on_ray(request) if request.engine == "ray" else predict_parts(request)
         return Predicted(output=Path(parts.output), saves=("jsonl",), parts=parts, **parts.totals())
     several = request.several()

@@ -22,6 +22,7 @@ from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
+from lookonce.settings.text import to_text
 from lookonce.settings.yaml_file import to_yaml
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
@@ -258,7 +259,7 @@ def start_run(settings: Settings, held_out: list[str]) -> RunFolder:
 def summary(
     settings: Settings, trainer: Trainer, train_set: Dataset, val_set: Dataset | None, num_held_out: int
 ) -> list[str]:
-    """Log lines about the run: recipe, data, network, device, precision, batches and folder."""
+    """Log lines about the run: recipe, data, network, fitted anchors, device, precision, batches and folder."""
     record, learner = trainer.record, trainer.learner
     names = record.class_names
     num_parameters = sum(parameter.numel() for parameter in learner.model.parameters())
@@ -286,6 +287,7 @@ def summary(
         f"train     {counts(train_set)}",
         f"val       {val}{made if num_held_out else ''}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
+        *([f"anchors   fitted to the boxes: {to_text(record.anchors)}"] if settings.anchors == "auto" else []),
         *([f"sizes     {sizes}"] if drawn else []),
         f"steps     {counted(settings.epochs, 'epoch')} x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",

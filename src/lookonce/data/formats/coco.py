@@ -5,11 +5,10 @@ box; each box's `area` is read. 118,000 images with 860,000 boxes are read in se
 part, each key is checked for all items of a part at once, and single items are converted only if that check fails.
 """
 
-import gc
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.collector import collecting_later
 from lookonce.data.annotations import Annotations, snap
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import Finding, Report, ignore
@@ -69,19 +69,7 @@ _FLAG: Rule = (lambda value: value in (0, 1), "0 or 1")
 _AREA: Rule = (lambda value: value is None or _is_number(value), "a number of pixels")
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Creating a million dicts, none of which is garbage, takes half the time without the garbage collector."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_no_garbage_collection()
+@collecting_later()
 def read_coco(json_path: Path, images_dir: Path, split: str, report: Report) -> Annotations:
     """Read an annotation file, whose images are in `images_dir` under their `file_name`.
 
