@@ -31,7 +31,6 @@ from lookonce.evaluation.results import Results
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.pytorch import PyTorchRuntime
 from lookonce.runtimes.registry import load_runtime
-from lookonce.workflows.evaluate import at_size
 
 
 def main() -> None:
@@ -51,7 +50,7 @@ def main() -> None:
         weights, folder = weights or standard_weights, standard_images
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     paths = paths[: options.images]
-    runtime = at_size(load_runtime(weights, device=options.device), options.image_size, weights)
+    runtime = load_runtime(weights, device=options.device, image_size=options.image_size)
     assert isinstance(runtime, PyTorchRuntime), f"{weights}: expected a checkpoint"
     table = measure(runtime, paths, batch_size=options.batch_size, rounds=options.rounds)
     for line in as_text(table):

@@ -5,6 +5,7 @@ import json
 import runpy
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -193,7 +194,7 @@ def test_an_image_that_cannot_be_read(detector: lookonce.LoadedDetector, folder:
 
 def test_detect_takes_one_image_a_list_or_a_batch(detector: lookonce.LoadedDetector, image: np.ndarray) -> None:
     (expected,) = detector.detect([image])
-    for images in (image, image[None], (image,)):
+    for images in (image, image[None], (image,), iter([image]), deque([image])):
         (found,) = detector.detect(images)
         np.testing.assert_array_equal(found.scores, expected.scores)
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <memory>
 
 #include "backends.h"
@@ -175,6 +176,9 @@ class OnnxBackend final : public Backend {
     std::vector<std::string> names;
     for (const HeadRecord& head : record_.heads) names.push_back(raw_output_name(head));
     const std::string bytes = with_onnx_outputs(file, names);
+#ifndef _WIN32
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // else ONNX Runtime stores a device's id and events in the user's cache
+#endif
     env_ =
         make<OrtEnv>(source_, [](OrtEnv** made) { return api().CreateEnv(ORT_LOGGING_LEVEL_ERROR, "lookonce", made); });
     const Owned<OrtSessionOptions> settings = session_options(options);

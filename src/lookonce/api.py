@@ -54,7 +54,7 @@ class LoadedDetector:
     """Opened weights. record: class names, preprocessing, thresholds and so on; runtime: runs the network."""
 
     def __init__(self, path: Path, *, names: Path | None = None, **options: Any) -> None:
-        self.path, self.names = path, names
+        self.path, self.names, self._options = path, names, options
         self.runtime = load_runtime(path, names=names, **options)
 
     def __repr__(self) -> str:
@@ -121,14 +121,15 @@ class LoadedDetector:
         """`lookonce eval --data DATA`, with the same options."""
         from lookonce.workflows.evaluate import evaluate
 
-        given: dict[str, Any] = {"data": data, **options}
+        given: dict[str, Any] = {"data": data, **self._options, **options}
         return takes_python_values(evaluate)(weights=self.path, names=self.names, **given)
 
     def export(self, **options: Any) -> "Exports":
         """`lookonce export`, with the same options."""
         from lookonce.workflows.export import export
 
-        return takes_python_values(export)(self.path, names=self.names, **options)
+        given = {"image_size": self._options.get("image_size"), **options}
+        return takes_python_values(export)(self.path, names=self.names, **given)
 
     def _request(self, source: Any, options: Mapping[str, Any]) -> "PredictRequest":
         from lookonce.workflows.predict_request import PredictRequest

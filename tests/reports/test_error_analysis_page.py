@@ -109,7 +109,7 @@ def content(name: str = "run", *, lr: float = 0.01, ap50: float = 0.5) -> Conten
 def test_errors_are_listed_by_what_they_cost() -> None:
     html = error_analysis_page.error_analysis(content())
     assert html.index("<b>undetected</b>") < html.index("<b>class</b>")
-    assert ">12.5<" in html
+    assert "12.5<" in html
     assert re.search(r"\b14 \w+ and 18 \w+ .*0\.05", html)
     assert "0.125." in html
     assert error_analysis_page.error_analysis(Content(title="", run=content().run)) == ""

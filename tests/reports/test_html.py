@@ -137,12 +137,12 @@ def test_only_changed_settings_are_shown_first_and_a_dash_stands_for_nothing_to_
     assert ">lr<" in shown
     assert ">momentum<" not in shown
     assert ">momentum<" in page
-    assert '<td class="number" data-value="-1.0">–</td>' in page
+    assert '<td class="number" data-value="-1.0">-</td>' in page
 
 
 def test_a_class_without_objects_has_a_dash_and_no_bar() -> None:
     assert "meter" in fraction(0.0, meter=True)
-    assert fraction(-1, meter=True) == '<td class="number" data-value="-1">–</td>'
+    assert fraction(-1, meter=True) == '<td class="number" data-value="-1">-</td>'
 
 
 def test_a_run_that_has_only_begun_gives_a_page_too(tmp_path: Path) -> None:

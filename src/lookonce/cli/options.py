@@ -208,7 +208,7 @@ def _of_training(name: str) -> str:
     setting = name if name in Settings.model_fields else taken_for(name, Settings.model_fields)
     if setting is None:
         return ""
-    also = ", and of lookonce export for a file of another size" if setting == "image_size" else ""
+    also = ", eval, predict and export" if setting == "image_size" else ""
     return f"; it is an option of lookonce train (--{setting.replace('_', '-')}){also}"
 
 

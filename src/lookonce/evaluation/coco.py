@@ -62,14 +62,12 @@ class Metrics:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "per_class"}
 
     def lines(self) -> Iterator[str]:
-        """The twelve lines as pycocotools prints them, with `no small objects` where it prints -1.000."""
+        """The twelve lines as pycocotools prints them: -1.000 where there are no such objects."""
         for (metric, threshold, area, limit), value in zip(_SUMMARY, self.twelve().values(), strict=True):
             title = "Average Precision" if metric == "AP" else "Average Recall"
             ious = "0.50:0.95" if threshold is None else f"{threshold:0.2f}"
             name = ("all", "small", "medium", "large")[area]
-            undefined = "no objects" if name == "all" else f"no {name} objects"
-            result = f"{value:0.3f}" if value >= 0 else undefined
-            yield f" {title:<18} ({metric}) @[ IoU={ious:<9} | area={name:>6s} | maxDets={limit:>3d} ] = {result}"
+            yield f" {title:<18} ({metric}) @[ IoU={ious:<9} | area={name:>6s} | maxDets={limit:>3d} ] = {value:0.3f}"
 
     def as_json(self) -> dict[str, Any]:
         """The twelve metrics and `per_class`, ready for json.dump."""

@@ -1,6 +1,7 @@
 """Images that Python programs have in memory: arrays, tensors, PIL images and encoded bytes -> (H, W, 3) uint8 RGB."""
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -39,8 +40,11 @@ def media_of(source: Any, *, bgr: bool = False, follow_links: bool = False) -> M
 
 
 def each_image(source: Any) -> Sequence[Any]:
-    """The images of a list, a tuple or a batch (four axes); anything else is one image."""
-    return source if isinstance(source, list | tuple) or int(getattr(source, "ndim", 0)) == 4 else [source]
+    """The images of a list, a tuple, a generator or a batch (four axes); anything else is one image."""
+    is_batch = isinstance(source, list | tuple | deque) or int(getattr(source, "ndim", 0)) == 4
+    if is_batch or (isinstance(source, Iterator) and not hasattr(source, "read")):
+        return list(source)
+    return [source]
 
 
 def _entries(source: Any, bgr: bool, follow_links: bool) -> Iterator[ImageSource]:

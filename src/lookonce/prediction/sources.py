@@ -369,7 +369,8 @@ def _frames_of(clip: Clip) -> Iterator[ImageSource]:
 
 
 def _of_camera(index: int, reconnect: int) -> Media:
-    opened = iter([camera_frames(index)])  # raises now if there is none
+    # Opened now, so that a camera that is not there is told at once; with `reconnect` it may still come.
+    opened = iter([] if reconnect else [camera_frames(index)])
 
     def frames() -> Iterable[Frame]:
         return next(opened, None) or camera_frames(index)

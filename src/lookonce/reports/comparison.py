@@ -18,11 +18,11 @@ from lookonce.reports.elements import (
     line_card,
     number,
     table_card,
-    three_digits,
 )
 from lookonce.reports.images import ComparedImage, figure, found_figure, truth_figure
 from lookonce.reports.sections import DASHED, TWELVE, duration, line_series, plain
 from lookonce.settings.schema import Settings, default_of
+from lookonce.shown import three_digits
 
 # Title, column of metrics.jsonl, label and top of the y axis.
 CHARTS = (

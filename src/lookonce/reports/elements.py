@@ -6,6 +6,7 @@ from typing import Any
 
 from lookonce.log import command_here
 from lookonce.reports.plots import Series, bar_chart, line_chart, series_color
+from lookonce.shown import three_digits
 
 
 def card(html: str, *, scroll: bool = False) -> str:
@@ -49,10 +50,6 @@ def fraction(value: float, *, meter: bool = False, interval: Mapping[str, float]
     """value 0..1 with three digits, or a dash for -1. meter: adds a bar to a number; interval: adds low and high."""
     bar = f'<span class="meter"><i style="width:{100 * value:.0f}%"></i></span>' if meter and value >= 0 else ""
     return number(f"{bar}{three_digits(value)}{interval_note(value, interval)}", value)
-
-
-def three_digits(value: float) -> str:
-    return f"{value:.3f}" if value >= 0 else "–"
 
 
 def interval_note(value: float, interval: Mapping[str, float] | None) -> str:

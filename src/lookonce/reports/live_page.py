@@ -6,9 +6,10 @@ from pathlib import Path
 
 from lookonce.reports.comparison import Compared, curves
 from lookonce.reports.content import Content, best_metrics, read_run
-from lookonce.reports.elements import card, dot, three_digits, tiles
+from lookonce.reports.elements import card, dot, tiles
 from lookonce.reports.html import POLICY, fill_page
 from lookonce.reports.images import jpeg_uri
+from lookonce.shown import three_digits
 from lookonce.storage import read_regular_file
 from lookonce.training.run_folder import RunFolder
 

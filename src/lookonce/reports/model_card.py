@@ -6,10 +6,11 @@ Source of the form: Mitchell et al. 2019, "Model Cards for Model Reporting".
 from collections.abc import Iterator, Sequence
 
 from lookonce.reports.content import Content, described
-from lookonce.reports.elements import interval_words, three_digits
+from lookonce.reports.elements import interval_words
 from lookonce.reports.sections import TWELVE
 from lookonce.reports.summary import FEW_OBJECTS, sentences
 from lookonce.settings.names import counted
+from lookonce.shown import three_digits
 
 
 def model_card(content: Content) -> str:

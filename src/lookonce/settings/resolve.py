@@ -1,6 +1,6 @@
 """Merges defaults < recipe < YAML file < command line, with the origin of every value."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -59,7 +59,7 @@ def resolve(
     A name that only the model zoo has implies recipe modelzoo, unless a recipe is given. In a file with such a name, a
     value at the model zoo's default is overridden by every other source.
     """
-    given = {_own_name(name.replace("-", "_"), flags): value for name, value in flags.items() if value is not None}
+    given = with_own_names(flags)
     if given.get("file") or isinstance(file, Path):
         file = read_entries(Path(given.get("file") or str(file)))
     from_file = list(file or ())
@@ -80,13 +80,16 @@ def resolve(
     return Resolved(settings, origins, tuple(dict.fromkeys((*notes, *more, *merged.notes))))
 
 
-def _own_name(name: str, given: Collection[str]) -> str:
-    """Our name for a spelling of the field, such as imgsz; other names as they are."""
-    own = None if name in BY_OLD_NAME else taken_for(name, Settings.model_fields)
-    if own is None:
-        return name
-    require_one_name(name, own, given)
-    return own
+def with_own_names(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The given flags, those that are not None, with `_` and our name for a spelling of the field, such as imgsz."""
+    given = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
+    named = {}
+    for name, value in given.items():
+        own = None if name in BY_OLD_NAME else taken_for(name, Settings.model_fields)
+        if own is not None:
+            require_one_name(name, own, given)
+        named[own or name] = value
+    return named
 
 
 def is_said(origin: str) -> bool:

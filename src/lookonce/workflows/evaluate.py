@@ -32,7 +32,7 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import sides_in_words
 from lookonce.settings.record import Thresholds
-from lookonce.shown import shown, three_digits, to_json
+from lookonce.shown import UNDEFINED, shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
@@ -374,6 +374,8 @@ def _as_dicts(values: Mapping[str, Interval] | Mapping[str, Comparison]) -> dict
 def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     """COCO's twelve lines, one row per class, the intervals, and the AP50 lost to each type of error."""
     yield from evaluation.metrics.lines()
+    if UNDEFINED in evaluation.metrics.twelve().values():
+        yield "-1.000 is no score: the data has no objects of that size"
     for one in evaluation.at:
         values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
         yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"

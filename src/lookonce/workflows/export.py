@@ -138,7 +138,7 @@ def export(
         plan = _client(for_, asked, to=to, outputs=outputs, file_name=file_name, check=check).plan
         asked, outputs = replace(plan, precision=precision), plan.outputs
     plans = _plans(_formats(to), asked, outputs)
-    weights = find_weights(weights)
+    weights = _checkpoint_at(weights)
     paths_in = partial(_paths, weights, plans, file_name, image_size)
     place = output or (_beside(weights) if file_name is None else Path())
     _require_one_free([] if for_ or check else paths_in(place), overwrite=overwrite)
@@ -278,10 +278,15 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     return chosen
 
 
-def _open(weights: Path, names: Path | None, image_size: int | str | None) -> tuple[YoloV3Tiny, ModelRecord]:
-    """The network, and its record with the input size of the file."""
+def _checkpoint_at(place: Path) -> Path:
+    weights = find_weights(place)
     if kind_of(weights) != "checkpoint":
         raise SettingsError.at(weights, "is an exported file already; name the checkpoint or run folder it came from")
+    return weights
+
+
+def _open(weights: Path, names: Path | None, image_size: int | str | None) -> tuple[YoloV3Tiny, ModelRecord]:
+    """The network, and its record with the input size of the file."""
     with loading_torch():
         from lookonce.weights.load import load_weights
 

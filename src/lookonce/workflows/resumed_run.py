@@ -8,7 +8,7 @@ from lookonce.distributed import broadcast_object, is_main, recall_for_job
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger
 from lookonce.settings.record import ModelRecord
-from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve
+from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, is_said, resolve, with_own_names
 from lookonce.settings.schema import Settings
 from lookonce.training.run_folder import RunFolder, newest_run, open_run_folder
 from lookonce.weights.checkpoint import first_intact, read_record, read_training_values
@@ -18,7 +18,7 @@ from lookonce.workflows.train_inputs import is_resumed
 
 def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | None]:
     """(settings, None) for a new run, or (settings, folder) of the run to resume."""
-    flags = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
+    flags = with_own_names(flags)
     resume = flags.pop("resume", False)
     if not is_resumed(resume):
         resolved = resolve(flags)

@@ -236,7 +236,7 @@ def add_references(subjects: list[Subject]) -> None:
     others = dict.fromkeys(subject.runtime.record.image_size for subject in subjects)
     others.pop(own)
     for place, size in enumerate(others, start=1):
-        if not hasattr(first.runtime, "model"):
+        if not first.runtime.takes_any_size:
             problem = f"has image size {_size(own)}, another file {_size(size)}"
             first_one = "give the checkpoint they were made from first, which runs at both sizes"
             raise SettingsError.at(first.path, f"{problem}; {first_one}")
