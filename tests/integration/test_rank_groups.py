@@ -123,7 +123,7 @@ def test_predictions_are_drawn_by_all_and_written_down_once_in_order(
 @pytest.mark.parametrize(
     ("options", "setting", "told"),
     [
-        ({"source": "0", "devices": 2}, "devices", "0 "),
+        ({"source": "screen", "devices": 2}, "devices", "screen "),
         ({"source": "-", "devices": 2}, "devices", "- "),
         ({"devices": 2, "track": True}, "track", "devices"),
         ({"devices": 0}, "devices", "devices=0: "),

@@ -36,7 +36,8 @@ def test_the_newest_epochs_the_one_under_way_and_a_bar_fit_into_80_columns() -> 
         "0.250",
         "0.01",
         "100.0",
-        "25%",
+        "25",
+        "%",
         "1,234",
         "MB",
         "0.500",
@@ -82,7 +83,7 @@ def test_advice_is_given_once_where_much_time_goes_into_waiting(
             progress.epoch_line(epoch, make_row(waiting_share=share))
     told = [record.getMessage() for record in caplog.records if "more --workers" in record.getMessage()]
     assert len(told) == expected
-    assert all(line.startswith("30% ") for line in told)
+    assert all(line.startswith("30 % ") for line in told)
 
 
 @pytest.fixture

@@ -238,7 +238,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
 def test_the_right_number_of_names_is_asked_for(tmp_path: Path) -> None:
     record = described()
     cfg, weights = write(tmp_path, write_cfg(record), random_floats(record))
-    with raises(WeightsError, "3 class names", "expected 2", path=weights):
+    with raises(WeightsError, "2 classes", "3 class names", path=weights):
         read_darknet(cfg, weights, ReadOptions(class_names=("a", "b", "c")))
     read = read_darknet(cfg, weights, ReadOptions())
     assert read.record.class_names == ("class 0", "class 1")
