@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from one_box_each import dataset
 from raised import raises
 
 from lookonce.errors import WeightsError
@@ -12,9 +13,10 @@ from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Preprocessing
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
+from lookonce.settings.text import to_text
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.convolutions import model_from_record
-from lookonce.workflows.starting_weights import COSTS, OF_NETWORK, at_weights, log_facts
+from lookonce.workflows.starting_weights import COSTS, OF_NETWORK, anchor_lines, at_weights, log_facts
 
 CHANNELS = (4,) * 11
 ANCHORS = ((9, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
@@ -113,3 +115,23 @@ def test_three_heads_are_refused(tmp_path: Path) -> None:
 def test_without_weights_nothing_changes() -> None:
     resolved = resolve({"lr": 0.5})
     assert at_weights(resolved) is resolved
+
+
+def test_anchors_that_fit_far_worse_than_fitted_ones_are_told(tmp_path: Path) -> None:
+    """Boxes of 300x20 pixels: their best IoU is 0.15, with 81x82; fitted anchors are the boxes themselves."""
+    settings = at_weights(resolve({"weights": saved(tmp_path / "w")})).settings
+    record = ModelRecord(
+        dialect=DIALECTS["darknet"],
+        class_names=("a",),
+        category_ids=(1,),
+        anchors=ANCHORS,
+        masks=((3, 4, 5), (1, 2, 3)),
+        image_size=(416, 416),
+    )
+    flat = dataset([(300, 20)] * 8, image_wh=(416, 416))
+    (told,) = anchor_lines(settings, record, flat)
+    assert " 1.00" in told
+    assert "--anchors auto" in told
+    assert anchor_lines(settings, record, dataset(list(ANCHORS), image_wh=(416, 416))) == []
+    assert anchor_lines(Settings(anchors="default"), record, flat) == []
+    assert to_text(ANCHORS) in anchor_lines(Settings(), record, flat)[0]

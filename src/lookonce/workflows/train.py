@@ -22,7 +22,6 @@ from lookonce.settings.names import counted, few
 from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
-from lookonce.settings.text import to_text
 from lookonce.settings.yaml_file import to_yaml
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
@@ -40,7 +39,7 @@ from lookonce.workflows import build
 from lookonce.workflows.choices import chosen_by_data, without_weights
 from lookonce.workflows.monitor import shown_in_browser
 from lookonce.workflows.resumed_run import batch_of_run, require_same_run, run_before_restart, settings_and_run
-from lookonce.workflows.starting_weights import log_facts, starting_record
+from lookonce.workflows.starting_weights import anchor_lines, log_facts, starting_record
 from lookonce.workflows.train_inputs import require_data
 from lookonce.workflows.validation_split import VAL_FILE, held_out_names, require_val_split, write_names
 
@@ -287,7 +286,7 @@ def summary(
         f"train     {counts(train_set)}",
         f"val       {val}{made if num_held_out else ''}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
-        *([f"anchors   fitted to the boxes: {to_text(record.anchors)}"] if settings.anchors == "auto" else []),
+        *anchor_lines(settings, record, train_set),
         *([f"sizes     {sizes}"] if drawn else []),
         f"steps     {counted(settings.epochs, 'epoch')} x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
