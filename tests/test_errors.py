@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lookonce.errors import how_to_install
+from lookonce.errors import SettingsError, how_to_install
 
 REPOSITORY = {"url": "https://host/lookonce.git", "vcs_info": {"vcs": "git"}}
 
@@ -29,3 +29,7 @@ def test_pip_takes_the_extra_from_where_lookonce_came(
 def test_a_checkout_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKONCE_COMMAND", "./run")
     assert how_to_install("video").startswith("./run uv sync ")
+
+
+def test_a_value_that_cannot_be_seen_is_told_in_words() -> None:
+    assert str(SettingsError.of("threads", "", "expected 1 or more")) == "threads: empty; expected 1 or more"

@@ -97,6 +97,11 @@ def test_another_type_is_told_with_the_option(option: str, given: Any) -> None:
         verb(**{option: given})
 
 
+def test_a_value_in_a_list_is_told_as_one() -> None:
+    with raises(SettingsError, "['dog'] in a list", setting="classes", value=["dog"]):
+        verb(classes=["cat", ["dog"]])
+
+
 def test_an_array_is_told_by_its_type() -> None:
     with raises(SettingsError, "ndarray", setting="title"):
         verb(title=np.zeros((1000, 3)))

@@ -36,7 +36,8 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
         names = list(_positional(parameters, len(args)))
         if len(names) < len(args):
             extra = shortened(args[len(names)])
-            raise SettingsError(f"{function.__name__}: {extra}; expected with the name of its option", value=extra)
+            expected = "expected the name of its option before it: NAME=VALUE"
+            raise SettingsError(f"{function.__name__}: {extra}; {expected}", value=extra)
         named = _renamed(options, parameters, old_names_of(function))
         for name in required:
             if name not in {*names, *named}:
@@ -87,13 +88,14 @@ def converted(name: str, hint: Any, value: Any) -> Any:
     takes_sequence = any(isinstance(origin, type) and issubclass(origin, Sequence) for origin in origins)
     is_list = isinstance(value, list | tuple)
     if is_list and LISTED in kinds:
-        return ",".join(str(_one(name, hint, each)) for each in value)
+        return ",".join(str(_one(name, hint, each, listed=True)) for each in value)
     if takes_sequence:
-        return [_one(name, hint, each) for each in (value if is_list else [value])]
+        return [_one(name, hint, each, listed=is_list) for each in (value if is_list else [value])]
     return _one(name, hint, value)
 
 
-def _one(name: str, hint: Any, given: Any) -> Any:
+def _one(name: str, hint: Any, given: Any, *, listed: bool = False) -> Any:
+    """The value as one of the types; listed: it was in a list, which the error says."""
     kinds = [kind for kind in _kinds(hint) if kind in WORDS]
     value = given.item() if getattr(given, "ndim", None) == 0 else given  # a number of NumPy or PyTorch
     if (type(value) in kinds and value != "") or (type(value) is int and float in kinds):
@@ -108,13 +110,17 @@ def _one(name: str, hint: Any, given: Any) -> Any:
         if str in kinds:
             return os.fspath(value)
     told = shortened(value) if isinstance(value, SHOWN) else type(value).__name__
-    raise SettingsError(f"{name}: {told}; expected {_words(hint)}", setting=name, value=value)
+    problem = f"{told} in a list; expected {_alone(hint)}" if listed else f"{told}; expected {_words(hint)}"
+    raise SettingsError(f"{name}: {problem}", setting=name, value=value)
 
 
 def _words(hint: Any) -> str:
+    return f"{_alone(hint)}, or a list" if LISTED in _kinds(hint) else _alone(hint)
+
+
+def _alone(hint: Any) -> str:
     kinds = _kinds(hint)
-    words = " or ".join(text for kind, text in WORDS.items() if kind in kinds)
-    return f"{words}, or a list" if LISTED in kinds else words
+    return " or ".join(text for kind, text in WORDS.items() if kind in kinds)
 
 
 def _kinds(hint: Any) -> list[Any]:

@@ -111,6 +111,7 @@ def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
         ("--verison", 2, " --version?"),
         ("eval", 2, "lookonce: weights: "),
         ("eval --weights", 2, "lookonce: weights: "),
+        ("eval --weights a --tile", 2, "a whole number"),
         ("eval --weights a --tile x", 2, "lookonce: tile: x; "),
         ("eval --weights a --precision fp7", 2, "lookonce: precision: fp7; expected fp32 or fp16"),
         ("eval a b", 2, "lookonce: 'b': "),

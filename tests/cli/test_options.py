@@ -80,6 +80,8 @@ def test_unknown_names_are_refused_with_a_suggestion(of_train: Options, of_eval:
         of_train.normalised(["--learning_rat", "1"])
     with raises(SettingsError, " weights?", setting="weigths"):
         of_eval.normalised(["weigths=1"])
+    with raises(SettingsError, "lookonce eval --help", setting="per_class"):
+        of_eval.normalised(["--per-class"])
 
 
 def test_a_setting_that_a_verb_lacks_is_that_of_training(of_eval: Options):

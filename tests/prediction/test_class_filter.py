@@ -18,7 +18,7 @@ def test_names_and_numbers(classes, labels):
     assert chosen_labels(classes, NAMES) == labels
 
 
-@pytest.mark.parametrize(("classes", "told"), [("persn", " person"), ("4", "'4'"), ("car,", " name")])
+@pytest.mark.parametrize(("classes", "told"), [("persn", " person"), ("4", "'4'"), ("car,", "empty"), ("", "empty")])
 def test_what_the_weights_do_not_know_is_refused(classes, told):
     with raises(SettingsError, told, setting="classes"):
         chosen_labels(classes, NAMES)

@@ -87,3 +87,15 @@ def test_a_thin_line_is_one_path_and_level_stretches_have_two_points() -> None:
     svg = line_chart("pr", [line], y_label="precision", y_high=1.0, x_range=(0, 1))
     assert "circle" not in svg
     assert "M62.0 12.0L265.0 12.0L366.5 110.0L468.0 110.0" in svg
+
+
+@pytest.mark.parametrize(
+    ("y_high", "box"), [(1.0, "0 0 480 250"), (0.004, "-4.5 0 484.5 250"), (0.0004, "0 0 480 250")]
+)
+def test_long_numbers_at_the_y_axis_have_room_beside_its_label(y_high: float, box: str) -> None:
+    line = Series(name="lr", points=[(1, 0.0), (2, y_high)], color=1)
+    # "0.002": 5 * 8.5 + 24 - 62 = 4.5; "0.5" and "2e-4" fit.
+    svg = line_chart("lr", [line], y_label="learning rate", y_high=y_high)
+    assert f'viewBox="{box}"' in svg
+    left, _, width, _ = box.split()
+    assert f'viewBox="{left} -24 {width} 274"' in standalone(svg, "lr")

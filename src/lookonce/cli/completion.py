@@ -32,7 +32,7 @@ MODES = ("quiet", "json", "traceback")
 # Options whose type is text -> the words that they take; VERB OPTION where verbs differ.
 WORDS: dict[str, Iterable[str]] = {
     "recipe": recipe_names(),
-    "device": ("auto", "cpu", "cuda", "npu"),
+    "device": ("auto", "cpu", "cuda", "npu", "xpu", "mps"),  # those of devices.BACKENDS, which needs PyTorch
     "split": SPLITS,
     "runtime": ("auto", *RUNTIMES),
     "runtimes": ("auto", "all", *RUNTIMES),

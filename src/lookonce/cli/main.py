@@ -42,7 +42,8 @@ MODES = ("--quiet", "--json", "--traceback")
 COMPLETIONS = ("--install-completion", "--show-completion")
 FLAGS = ("--help", "--version", *MODES, *COMPLETIONS)
 SECONDS_OF_SILENCE = 0.7
-EXPECTED = {int: "a whole number", float: "a number", bool: "true or false"}
+TEXT = "text"
+EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path", str: TEXT}
 
 
 def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) -> int:
@@ -204,9 +205,10 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
+        if error.keyword is not None and error.argument and TEXT not in (choices := _choices(error.argument.hint)):
+            words = f"{words}; expected {' or '.join(choices)}"
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
-        kinds = [kind for kind in get_args(error.target_type) or (error.target_type,) if kind is not NoneType]
-        value, choices = error.token.value, [EXPECTED.get(kind, str(kind)) for kind in kinds]
+        value, choices = error.token.value, _choices(error.target_type)
         expected = " or ".join(choices)
         words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
     elif repeated is not None:
@@ -218,6 +220,12 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
         value = error.unused_tokens[0]
         words = f"{value!r}: a value too many; quote a pattern ('*.jpg'), and type --NAME before the value of an option"
     return SettingsError(f"{words}; `lookonce {verb} --help` lists the options", setting=setting, value=value)
+
+
+def _choices(kind: Any) -> list[str]:
+    """The values that an option of this type takes, in words."""
+    kinds = [one for one in get_args(kind) or (kind,) if one not in (NoneType, Ellipsis)]
+    return [EXPECTED.get(one, str(one)) for one in kinds]
 
 
 def _show(verb: Verb, result: Any, json: bool) -> None:

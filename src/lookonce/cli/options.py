@@ -183,7 +183,7 @@ class Options:
                 name: suggestion(name, known, self.verb, similar=False)
                 or _of_training(name)
                 or suggestion(name, known)
-                or "; --help lists all options"
+                or f"; `lookonce {self.verb} --help` lists the options"
                 for name in unknown
             }
             words = "\n".join(f"unknown setting {name}{hint}" for name, hint in hints.items())

@@ -21,6 +21,7 @@ NUM_SERIES_COLORS = 6
 MOST_MARKS = 25
 HEAT_LEVELS = 8
 LETTER = 5.6  # mean width in pixels
+DIGIT = 8.5  # width in pixels in the larger letters of a narrow page
 
 Format = Callable[[float], str]
 
@@ -194,17 +195,19 @@ def frame(
         parts.append(_text(across(value), bottom + 16, text, anchor="middle"))
     middle = (top + bottom) / 2
     parts.append(_text((across.start + across.end) / 2, height - 5, x_label, anchor="middle"))
-    parts.append(_text(13, middle, y_label, anchor="middle", turned=True))
+    left = max([0.0, *(DIGIT * len(text) - across.start + 24 for _, text in y_ticks)])  # more room for long numbers
+    parts.append(_text(13 - left, middle, y_label, anchor="middle", turned=True))
     return (
-        f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}" '
-        f'font-family="system-ui,sans-serif" font-size="11.5"><title>{escape(title)}</title>'
-        f"{''.join(parts)}{body}</svg>"
+        f'<svg class="chart" viewBox="{0 - left:g} 0 {width + left:g} {height:g}" role="img" '
+        f'aria-label="{escape(title)}" font-family="system-ui,sans-serif" font-size="11.5">'
+        f"<title>{escape(title)}</title>{''.join(parts)}{body}</svg>"
     )
 
 
 def standalone(svg: str, title: str, series: Sequence[Series] = ()) -> str:
     """A chart as the content of an SVG file, with its title and legend, readable on light and dark backgrounds."""
-    width, height = (float(side) for side in svg.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split())
+    box = svg.split('viewBox="', 1)[1].split('"', 1)[0]
+    left, _, width, height = map(float, box.split())
     head = 44 if len(series) > 1 else 24
     parts = [f'<text x="{LEFT}" y="{16 - head}" font-weight="600" style="fill:var(--ink)">{escape(title)}</text>']
     x = float(LEFT)
@@ -218,7 +221,7 @@ def standalone(svg: str, title: str, series: Sequence[Series] = ()) -> str:
         f"<style>svg{{{light}background:var(--surface)}}@media (prefers-color-scheme: dark){{svg{{{dark}}}}}</style>"
     )
     opening, rest = svg.split(">", 1)
-    opening = opening.replace(f'viewBox="0 0 {width:g} {height:g}"', f'viewBox="0 {-head} {width:g} {height + head:g}"')
+    opening = opening.replace(box, f"{left:g} {-head} {width:g} {height + head:g}", 1)
     return f'{opening} xmlns="http://www.w3.org/2000/svg">{style}{"".join(parts)}{rest}\n'
 
 

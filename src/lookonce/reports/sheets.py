@@ -160,11 +160,10 @@ def _drawn(
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8)
     scaled = replace(boxes, boxes_xyxy=(boxes.boxes_xyxy * scale).astype(np.float32))
-    drawn = draw(small, scaled, class_names, show_scores=show_scores)
-    for box in [] if framed is None else scaled.boxes_xyxy[framed]:
+    for box in [] if framed is None else scaled.boxes_xyxy[framed]:  # below the boxes and tags, which stay readable
         left, top, right, bottom = np.rint(box).astype(int).tolist()
-        cv2.rectangle(drawn, (left - 3, top - 3), (right + 2, bottom + 2), MISTAKE_COLOR, thickness=2)
-    return drawn
+        cv2.rectangle(small, (left - 3, top - 3), (right + 2, bottom + 2), MISTAKE_COLOR, thickness=2)
+    return draw(small, scaled, class_names, show_scores=show_scores)
 
 
 def headed(image: ImageArray, name: str, counts: str, width: int) -> ImageArray:

@@ -190,7 +190,8 @@ def require_one_of(setting: str, name: str, known: Collection[str], expected: st
     """SettingsError unless the name is known; it suggests a similar one, else `expected`, by default all of them."""
     if name not in known:
         hint = suggestion(name, known) or f"; expected {expected or 'one of ' + ', '.join(known)}"
-        raise SettingsError(f"{setting}: unknown {name!r}{hint}", setting=setting, value=name)
+        problem = f"unknown {name!r}" if name else "an empty name"
+        raise SettingsError(f"{setting}: {problem}{hint}", setting=setting, value=name)
 
 
 def split_list(text: str) -> list[str]:

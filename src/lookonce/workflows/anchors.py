@@ -135,7 +135,7 @@ def anchors(
 def as_text(advice: AnchorAdvice) -> Iterator[str]:
     """Lines for a terminal; the last is the option for `lookonce train`."""
     objects, images = counted(advice.objects, "object"), counted(advice.images, "image")
-    yield f"{objects} in {images} of split {advice.split}, at {size_in_words(advice.image_size)} pixels"
+    yield f"{objects} in {images} of split {advice.split!r}, at {size_in_words(advice.image_size)} pixels"
     yield "                 within 4x of an anchor of"
     yield "        mean IoU  stride 16  stride 32  either  anchors"
     for name, fit in (("now", advice.now), ("fitted", advice.fitted)):

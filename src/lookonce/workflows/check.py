@@ -252,7 +252,7 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
 
 
 def _advice_lines(advice: Advice) -> Iterator[str]:
-    yield f"image size, from {counted(advice.objects, 'object')} of split {advice.split}:"
+    yield f"image size, from {counted(advice.objects, 'object')} of split {advice.split!r}:"
     yield "         under   within 4x of an anchor of   cell and  GFLOP per"
     yield "  size    8 px  stride 16 stride 32  either  anchor shared image"
     for row in advice.rows:

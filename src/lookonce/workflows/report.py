@@ -257,7 +257,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
         before = read_result(folder / "metrics.json").get("evaluated", {})
         if before.get("fingerprint") == sources["fingerprint"]:
             return folder
-    images = f"{counted(len(dataset), 'image')} of split {dataset.split}"
+    images = f"{counted(len(dataset), 'image')} of split {dataset.split!r}"
     get_logger().info(f"scoring {source} on {images}; --no-score skips this")
     found = find(open_detector(source), dataset, on_progress=on_progress)
     assess(dataset, found, make_folder(folder), sources, resamples=RESAMPLES)
@@ -337,7 +337,7 @@ def scored_on(metrics: Mapping[str, Any]) -> str:
     evaluated_on = metrics.get("evaluated", {})
     if "images" not in evaluated_on:
         return "the validation images"
-    return f"the {counted(evaluated_on['images'], 'image')} of split {evaluated_on.get('split', '')}"
+    return f"the {counted(evaluated_on['images'], 'image')} of split {evaluated_on.get('split', '')!r}"
 
 
 def commands(run: Run) -> Sequence[str]:

@@ -67,7 +67,9 @@ def held_out_names(
             return recorded
     names: list[str] | None = None
     if rank_group.is_main:
-        get_logger().info(f"{source.origin}: has no split val; comparing the images of {train_split} to divide it")
+        get_logger().info(
+            f"{source.origin}: has no split 'val'; comparing the images of {train_split!r} to hold out some"
+        )
         with progress_of("compare images") as on_progress:
             names = choose_held_out(
                 source,

@@ -373,7 +373,7 @@ def as_text(verification: Verification) -> Iterator[str]:
         if row.wrong:
             yield f"  over tolerance: {', '.join(row.wrong)}"
     images = verification.num_images
-    yield f"{counted(images, 'image')} of {verification.data}, split {verification.split}"
+    yield f"{counted(images, 'image')} of {verification.data}, split {verification.split!r}"
     yield "raw, box px, score: largest difference to the first file of that size"
     yield "missing: fraction of its detections without a match; ms: median per image"
     if any(row.precision == "int8" for row in verification.rows):
