@@ -8,7 +8,9 @@ from typing import Any, get_args
 import pytest
 from raised import raises
 
+from lookonce.cli.main import run_verb
 from lookonce.cli.options import Options, command_of, options_of, unwrapped
+from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
 from lookonce.on_ranks import RanksRequest
 from lookonce.request import takes
@@ -257,3 +259,12 @@ def test_a_tolerant_verb_takes_options_of_any_name(typed: str, normalised: list[
     assert options.normalised(typed.split()) == normalised
     with raises(SettingsError, value="word"):
         options.normalised(["word"])
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [["info", ""], ["train", "--data=d", "--weights="], ["eval", "--weights="], ["predict", "a.jpg", "--weights", ""]],
+)
+def test_an_empty_path_is_not_the_working_folder(tokens: list[str]):
+    with raises(SettingsError, setting="weights", value=""):
+        run_verb(tokens[0], VERBS[tokens[0]], tokens[1:])

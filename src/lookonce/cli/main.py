@@ -177,6 +177,8 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
             try:
                 result = app(normalised, console=console, exit_on_error=False, print_error=False)
             except CycloptsError as error:
+                if isinstance(error.__cause__, SettingsError):  # of a converter of ours
+                    raise error.__cause__ from None
                 raise _in_our_words(error, name, options.positional & names_in(normalised)) from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])

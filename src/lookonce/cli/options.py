@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
@@ -27,6 +28,9 @@ OF_RANKS = frozenset(known.name for known in fields(RanksRequest))
 ON_MACHINE = frozenset({"device", "runtime", "runtimes", "threads"})
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
+
+# Settings that are a mistake if they are typed without a value; "none" is none.
+WEIGHTS = frozenset({"weights", "backbone_weights"})
 
 NO_TRAITS: Mapping[str, Mapping[str, Any]] = {}
 
@@ -125,7 +129,7 @@ class Options:
         of_file = dict(below.settings) | {name: value for name, value in by_file.items() if not self._is_old(name)}
         return [
             *(item for item in items if isinstance(item, str) or not (self._is_old(item.name) or self._is_file(item))),
-            *(Typed(name, to_text(value)) for name, value in of_file.items() if name not in given),
+            *(Typed(name, to_text(value)) for name, value in of_file.items() if not (value is None or name in given)),
             *(Typed(name, value) for name, value in above.settings.items()),
         ]
 
@@ -282,7 +286,9 @@ def command_of(
         elif parameter.name != ON_PROGRESS:
             name = renames.get(parameter.name, parameter.name)
             of_group = {"group": group("machine")} if name in ON_MACHINE else {}
-            annotation = _annotated(parameter, hints[parameter.name], of_group | {**traits.get(parameter.name, {})})
+            annotation = _annotated(
+                parameter.replace(name=name), hints[parameter.name], of_group | {**traits.get(parameter.name, {})}
+            )
             parameters.append(parameter.replace(name=name, annotation=annotation))
     parameters = sorted([*parameters, *of_ranks], key=lambda parameter: parameter.kind)  # **flags stay last
     originals = {option: parameter for parameter, option in renames.items()}
@@ -311,7 +317,20 @@ def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any
         implied = {"show_default": False}
     if int in (hint, *get_args(hint)) and str not in get_args(hint):
         implied |= {"converter": lambda _, tokens: int(tokens[0].value)}  # cyclopts would round 5.5
+    is_one_path = Path in (hint, *get_args(hint)) and not {*get_args(hint)} - {Path, NoneType}
+    if is_one_path and parameter.kind is not parameter.VAR_POSITIONAL:
+        implied |= {"converter": lambda _, tokens: Path(_not_empty(parameter.name, tokens[0].value))}
     return Annotated[hint, Parameter(**{**implied, **traits})]
+
+
+def _not_empty(name: str, path: str) -> str:
+    """SettingsError if a typed path is empty: Path("") would be the working folder, and training would start from
+    random weights."""
+    if not path:
+        raise SettingsError(
+            f"{name}: empty; expected a path; is a variable of the shell unset?", setting=name, value=path
+        )
+    return path
 
 
 def unwrapped(docstring: str) -> str:
@@ -363,6 +382,8 @@ def group(key: str) -> Group:
 
 def _parameter(name: str, kind: type, group: Group, help_text: str, default: str) -> inspect.Parameter:
     words: dict[str, Any] = {"metavar": _placeholder(name)} if CAN_NAME_VALUES else {}
+    if name in WEIGHTS:
+        words |= {"converter": lambda _, tokens: _not_empty(name, tokens[0].value)}
     shown_default = (lambda _: default) if default else False
     options = Parameter(help=help_text, group=group, show_default=shown_default, **words)
     return inspect.Parameter(
