@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Literal
@@ -13,36 +13,30 @@ import lookonce
 from lookonce.cli.app import app_of
 from lookonce.cli.overview import INTRODUCTION
 from lookonce.cli.verbs import EXTRAS, VERBS
-from lookonce.cloud.job_file import PLATFORMS
-from lookonce.data.splits import SPLITS
 from lookonce.errors import COMMAND, SettingsError
-from lookonce.exporters.clients import CLIENTS
-from lookonce.exporters.formats import FORMATS
-from lookonce.runtimes.registry import RUNTIMES
 from lookonce.settings.resolve import recipe_names
 from lookonce.settings.schema import Settings
 from lookonce.settings.text import choices_of, kinds_of
-from lookonce.weights.published import PUBLISHED
-from lookonce.workflows.convert import WRITERS
-from lookonce.workflows.predict_request import SAVES
+from lookonce.targets import imported
 
 Shell = Literal["bash", "zsh", "fish"]
 SHELLS = ("bash", "zsh", "fish")
 MODES = ("quiet", "json", "traceback")
-# Options whose type is text -> the words that they take; VERB OPTION where verbs differ.
-WORDS: dict[str, Iterable[str]] = {
-    "recipe": recipe_names(),
+PUBLISHED, RUNTIMES = "lookonce.weights.published:PUBLISHED", "lookonce.runtimes.registry:RUNTIMES"
+# Options whose type is text -> the words that they take, and the tables that have more; VERB OPTION where verbs differ.
+WORDS: dict[str, tuple[str, ...]] = {
+    "recipe": tuple(recipe_names()),
     "device": ("auto", "cpu", "cuda", "npu", "xpu", "mps"),  # those of devices.BACKENDS, which needs PyTorch
-    "split": SPLITS,
-    "runtime": ("auto", *RUNTIMES),
-    "runtimes": ("auto", "all", *RUNTIMES),
-    "predict save": SAVES,
-    "export to": FORMATS,
-    "export for_": CLIENTS,
+    "split": ("lookonce.data.splits:SPLITS",),
+    "runtime": ("auto", RUNTIMES),
+    "runtimes": ("auto", "all", RUNTIMES),
+    "predict save": ("lookonce.workflows.predict_request:SAVES",),
+    "export to": ("lookonce.exporters.formats:FORMATS",),
+    "export for_": ("lookonce.exporters.clients:CLIENTS",),
     "export outputs": ("detections", "decoded", "raw"),
-    "convert to": WRITERS,
-    "job-file platform": PLATFORMS,
-    "pull source": PUBLISHED,
+    "convert to": ("lookonce.workflows.convert:WRITERS",),
+    "job-file platform": ("lookonce.cloud.job_file:PLATFORMS",),
+    "pull source": (PUBLISHED,),
 }
 # Options whose type is text, since they also take patterns and URLs.
 PATHS = frozenset({"file", "data", "source", "calibration"})
@@ -133,13 +127,13 @@ def completed(function: Callable[..., Any], verb: str, shell: Shell) -> None:
 def _type_of(verb: str, parameter: inspect.Parameter, shell: Shell) -> Any:
     """The words of an option as a Literal, or Path; None: as it is."""
     name, hint = parameter.name, parameter.annotation.__origin__
-    words = tuple(WORDS.get(f"{verb} {name}", WORDS.get(name, ())))
+    words = WORDS.get(f"{verb} {name}", WORDS.get(name, ()))
     is_setting = hint == str | None and name in Settings.model_fields
     if shell == "bash" and name.endswith("weights") and hint in (str | None, Path, Path | None):
-        words = tuple(PUBLISHED)
+        words = (PUBLISHED,)
     if is_setting and not words:
         words = choices_of(name)
     if words:
         literal: Any = Literal
-        return literal[words]
+        return literal[tuple(word for entry in words for word in (imported(entry) if ":" in entry else (entry,)))]
     return Path if name in PATHS or (is_setting and Path in kinds_of(name)) else None

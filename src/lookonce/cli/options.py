@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
@@ -317,8 +316,7 @@ def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any
         implied = {"show_default": False}
     if int in (hint, *get_args(hint)) and str not in get_args(hint):
         implied |= {"converter": lambda _, tokens: int(tokens[0].value)}  # cyclopts would round 5.5
-    is_one_path = Path in (hint, *get_args(hint)) and not {*get_args(hint)} - {Path, NoneType}
-    if is_one_path and parameter.kind is not parameter.VAR_POSITIONAL:
+    if hint in (Path, Path | None) and parameter.kind is not parameter.VAR_POSITIONAL:
         implied |= {"converter": lambda _, tokens: Path(_not_empty(parameter.name, tokens[0].value))}
     return Annotated[hint, Parameter(**{**implied, **traits})]
 
