@@ -61,12 +61,11 @@ def memory_kept() -> Iterator[None]:
 
 
 # How long a waiting thread of GNU OpenMP, PyTorch's, spins before it sleeps (libgomp's manual, "GOMP_SPINCOUNT" and
-# "OMP_WAIT_POLICY"). 1,000 rounds take 25 us on an AMD EPYC, and to sleep and wake takes 10. The default is 300,000:
-# while another program has one of the cores, the network's other threads spin until the missing one is back. On two
-# cores with load 16, two networks of 128 pixels took 0.58 s of wall-clock time and 0.09 s of processor time instead of
-# 5.5 s and 0.80 s (medians of 5, in turns).
+# "OMP_WAIT_POLICY"). 20,000 rounds take 0.5 ms on an AMD EPYC, the default of 300,000 takes 7.6: while another program
+# has one of the cores, the network's other threads spin until the missing one is back. With 20,000 a network takes half
+# as long on a busy machine, and on an idle one 1 % longer; with 1,000 8 % longer (docs/bench.md).
 SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-SPIN_COUNT = 1000
+SPIN_COUNT = 20_000
 
 
 def let_waiting_threads_sleep() -> None:
