@@ -114,6 +114,8 @@ def test_options_have_their_other_names() -> None:
     for twice in ({"conf": 0.1, "threshold": 0.2}, {"mood": "quiet", "manner": "loud"}):
         with raises(SettingsError, setting=list(twice)[1]):
             verb(**twice)
+    with raises(SettingsError, "conf", "confidence", setting="threshold"):
+        verb(conf=0.1, confidence=0.2)
     with raises(SettingsError, "threshold?", setting="treshold"):
         verb(treshold=0.1)
 

@@ -9,15 +9,15 @@ from types import NoneType
 from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from lookonce.errors import SettingsError, shortened
-from lookonce.request import LISTED, old_names_of, require_one_name
+from lookonce.request import LISTED, by_own_names, old_names_of
 from lookonce.settings.names import suggestion, taken_for
+from lookonce.settings.text import KINDS_IN_WORDS
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
 REPEATED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 SHOWN = (NoneType, bool, int, float, str, os.PathLike, list, tuple, dict)  # of others the type is named in errors
-WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
 
 def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
@@ -68,14 +68,9 @@ def _renamed(
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(options)  # settings, which are read elsewhere
     known = {name for name, parameter in parameters.items() if parameter.kind not in REPEATED}
-    named = {}
-    for name, value in options.items():
-        own = name if name in known else old_names.get(name) or taken_for(name, known)
-        if own is None:
-            raise SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name, value=value)
-        if own != name:
-            require_one_name(name, own, options)
-        named[own] = value
+    named = by_own_names(options, lambda name: old_names.get(name) or taken_for(name, known))
+    for name in named.keys() - known:
+        raise SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name, value=named[name])
     return named
 
 
@@ -96,7 +91,7 @@ def converted(name: str, hint: Any, value: Any) -> Any:
 
 def _one(name: str, hint: Any, given: Any, *, listed: bool = False) -> Any:
     """The value as one of the types; listed: it was in a list, which the error says."""
-    kinds = [kind for kind in _kinds(hint) if kind in WORDS]
+    kinds = [kind for kind in _kinds(hint) if kind in KINDS_IN_WORDS]
     value = given.item() if getattr(given, "ndim", None) == 0 else given  # a number of NumPy or PyTorch
     if (type(value) in kinds and value != "") or (type(value) is int and float in kinds):
         return value
@@ -104,7 +99,7 @@ def _one(name: str, hint: Any, given: Any, *, listed: bool = False) -> Any:
         return str(value)
     if isinstance(value, str | os.PathLike):
         if Path in kinds and value == "":  # of an unset variable; as a path it would be the working folder
-            raise SettingsError(f"{name}: empty; expected {_words(hint)}", setting=name, value=value)
+            raise SettingsError.of(name, value, f"expected {_words(hint)}")
         if Path in kinds and (str not in kinds or isinstance(value, Path)):
             return Path(value)
         if str in kinds:
@@ -120,7 +115,7 @@ def _words(hint: Any) -> str:
 
 def _alone(hint: Any) -> str:
     kinds = _kinds(hint)
-    return " or ".join(text for kind, text in WORDS.items() if kind in kinds)
+    return " or ".join(text for kind, text in KINDS_IN_WORDS.items() if kind in kinds)
 
 
 def _kinds(hint: Any) -> list[Any]:

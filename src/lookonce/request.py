@@ -64,10 +64,7 @@ def old_names(**names: str) -> Callable[[Taking], Taking]:
 
         @wraps(called)
         def renaming(*args: Any, **options: Any) -> Any:
-            for old in names.keys() & options.keys():
-                require_one_name(old, names[old], options)
-                options[names[old]] = options.pop(old)
-            return called(*args, **options)
+            return called(*args, **by_own_names(options, names.get))
 
         result = cast("Any", taking if is_class else renaming)
         if is_class:
@@ -81,6 +78,18 @@ def old_names(**names: str) -> Callable[[Taking], Taking]:
 def old_names_of(function: Callable[..., Any]) -> Mapping[str, str]:
     names: Mapping[str, str] = getattr(function, "__old_names__", {})
     return names
+
+
+def by_own_names(options: Mapping[str, Any], own_name: Callable[[str], str | None]) -> dict[str, Any]:
+    """The options by their own names; own_name: of another name, None for the rest. SettingsError if an option is given
+    under two names."""
+    spelled: dict[str, str] = {}
+    for name in options:
+        own = own_name(name) or name
+        if own in spelled:
+            raise SettingsError(f"{spelled[own]}, {name}: two names of one option; remove one of them", setting=own)
+        spelled[own] = name
+    return {own: options[name] for own, name in spelled.items()}
 
 
 def require_one_name(old: str, new: str, given: Collection[str]) -> None:

@@ -60,8 +60,9 @@ def test_none_means_not_given():
 
 def test_the_fields_names_of_a_setting_are_taken():
     assert resolve({"imgsz": 320, "lr0": 0.01}).settings == resolve({"image_size": 320, "lr": 0.01}).settings
-    with raises(SettingsError, setting="lr"):
-        resolve({"lr0": 0.01, "lr": 0.02})
+    for twice in ({"lr0": 0.01, "lr": 0.02}, {"lr0": 0.01, "learning-rate": 0.02}):
+        with raises(SettingsError, setting="lr"):
+            resolve(twice)
     with raises(SettingsError, "mean lr?"):
         resolve({"lrr": 0.01})
 

@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import App, Parameter
 
 import lookonce
 from lookonce.cli.app import app_of
-from lookonce.cli.overview import INTRODUCTION
+from lookonce.cli.overview import INTRODUCTION, MODES
 from lookonce.cli.verbs import EXTRAS, VERBS
 from lookonce.errors import COMMAND, SettingsError
 from lookonce.settings.resolve import recipe_names
@@ -20,8 +20,7 @@ from lookonce.settings.text import choices_of, kinds_of
 from lookonce.targets import imported
 
 Shell = Literal["bash", "zsh", "fish"]
-SHELLS = ("bash", "zsh", "fish")
-MODES = ("quiet", "json", "traceback")
+SHELLS = get_args(Shell)
 PUBLISHED, RUNTIMES = "lookonce.weights.published:PUBLISHED", "lookonce.runtimes.registry:RUNTIMES"
 # Options whose type is text -> the words that they take, and the tables that have more; VERB OPTION where verbs differ.
 WORDS: dict[str, tuple[str, ...]] = {
@@ -116,7 +115,7 @@ def completed(function: Callable[..., Any], verb: str, shell: Shell) -> None:
         inspect.Parameter(
             mode, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, Parameter(negative=())]
         )
-        for mode in MODES
+        for mode in (one.removeprefix("--") for one in MODES)
         if mode not in signature.parameters
     ]
     parameters = sorted([*of_verb, *modes], key=lambda parameter: parameter.kind)

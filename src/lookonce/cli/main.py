@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import lookonce
 from lookonce.cli.as_json import as_json
-from lookonce.cli.overview import WIDEST, overview
+from lookonce.cli.overview import MODES, WIDEST, overview
 from lookonce.cli.verbs import EXTRAS, VERBS, Verb
 from lookonce.collector import collecting_later, leave_without_collecting
 from lookonce.cores import let_waiting_threads_sleep
@@ -38,12 +38,9 @@ if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does 
     from cyclopts import CycloptsError
     from rich.console import Console
 
-MODES = ("--quiet", "--json", "--traceback")
 COMPLETIONS = ("--install-completion", "--show-completion")
 FLAGS = ("--help", "--version", *MODES, *COMPLETIONS)
 SECONDS_OF_SILENCE = 0.7
-TEXT = "text"
-EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path", str: TEXT}
 
 
 def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) -> int:
@@ -207,7 +204,7 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
-        if error.keyword is not None and error.argument and TEXT not in (choices := _choices(error.argument.hint)):
+        if error.keyword is not None and error.argument and "text" not in (choices := _choices(error.argument.hint)):
             words = f"{words}; expected {' or '.join(choices)}"
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
         value, choices = error.token.value, _choices(error.target_type)
@@ -226,8 +223,10 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
 
 def _choices(kind: Any) -> list[str]:
     """The values that an option of this type takes, in words."""
+    from lookonce.settings.text import KINDS_IN_WORDS
+
     kinds = [one for one in get_args(kind) or (kind,) if one not in (NoneType, Ellipsis)]
-    return [EXPECTED.get(one, str(one)) for one in kinds]
+    return [KINDS_IN_WORDS.get(one, str(one)) for one in kinds]
 
 
 def _show(verb: Verb, result: Any, json: bool) -> None:

@@ -325,9 +325,7 @@ def _not_empty(name: str, path: str) -> str:
     """SettingsError if a typed path is empty: Path("") would be the working folder, and training would start from
     random weights."""
     if not path:
-        raise SettingsError(
-            f"{name}: empty; expected a path; is a variable of the shell unset?", setting=name, value=path
-        )
+        raise SettingsError.of(name, path, "expected a path; is a variable of the shell unset?")
     return path
 
 

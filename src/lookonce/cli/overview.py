@@ -7,6 +7,7 @@ from lookonce.cli.verbs import VERBS
 from lookonce.log import command_here
 
 INTRODUCTION = "The complete YOLOv3-Tiny detector: train, evaluate, predict, export."
+MODES = ("--quiet", "--json", "--traceback")  # of every verb
 OPTIONS = {"--help, -h": "Show this page.", "--version": "Show the version."}
 EPILOGUE = (
     "lookonce VERB --help lists the options of a verb.",

@@ -38,8 +38,8 @@ from lookonce.storage import require_regular_file
 NUM_READERS = 2  # threads that read images
 LONGEST_NAME = 60  # characters of an image's name in the name of its results
 SCREEN = "screen"
-LISTED = "other formats: docs/predict.md"
-NO_IMAGES = f"holds no images or videos; expected files ending in .jpg, .png, .webp, .mp4, .mov ... ({LISTED})"
+OTHER_FORMATS = "other formats: docs/predict.md"
+NO_IMAGES = f"holds no images or videos; expected files ending in .jpg, .png, .webp, .mp4, .mov ... ({OTHER_FORMATS})"
 EXPECTED = "expected an image, a video, a folder, a pattern, a .txt list, a camera index, a URL, s3://, screen, or -"
 
 
@@ -185,7 +185,7 @@ def find_images(source: str | Path) -> list[ImageSource]:
     entries = [entry for entry in find_media(source, follow_links=True).entries if isinstance(entry, ImageSource)]
     found = [entry for entry in entries if entry.pixels is None]
     if not found:
-        raise DataError.at(source, f"holds no images; expected files ending in .jpg, .png, .webp ... ({LISTED})")
+        raise DataError.at(source, f"holds no images; expected files ending in .jpg, .png, .webp ... ({OTHER_FORMATS})")
     return found
 
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from lookonce.errors import SettingsError, shortened
 from lookonce.parsed import has_only_int64
-from lookonce.request import require_one_name
+from lookonce.request import by_own_names
 from lookonce.settings.aliases import BY_OLD_NAME, as_named, chosen_of, is_true, taken_not, without_effect
 from lookonce.settings.names import suggestion, taken_for
 from lookonce.settings.schema import WITH_SGD, Settings, default_of
@@ -83,13 +83,7 @@ def resolve(
 def with_own_names(flags: Mapping[str, Any]) -> dict[str, Any]:
     """The given flags, those that are not None, with `_` and our name for a spelling of the field, such as imgsz."""
     given = {name.replace("-", "_"): value for name, value in flags.items() if value is not None}
-    named = {}
-    for name, value in given.items():
-        own = None if name in BY_OLD_NAME else taken_for(name, Settings.model_fields)
-        if own is not None:
-            require_one_name(name, own, given)
-        named[own or name] = value
-    return named
+    return by_own_names(given, lambda name: None if name in BY_OLD_NAME else taken_for(name, Settings.model_fields))
 
 
 def is_said(origin: str) -> bool:

@@ -86,18 +86,20 @@ def _nested_limits(annotation: Any) -> list[Any]:
     return []
 
 
+KINDS_IN_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Path: "a path",
+    tuple: "a list of numbers",
+    str: "text",
+}
+
+
 def kind_in_words(name: str) -> str:
     """Allowed values in words: "a whole number, at least 1", "auto, leaky or silu"."""
-    words = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        Path: "a path",
-        tuple: "a list of numbers",
-        str: "text",
-    }
     kinds = kinds_of(name)
-    expected = [words[kind] for kind in words if kind in kinds]
+    expected = [words for kind, words in KINDS_IN_WORDS.items() if kind in kinds]
     choices = [*choices_of(name), *expected]
     alternatives = " or ".join(filter(None, [", ".join(choices[:-1]), *choices[-1:]]))
     return ", ".join(part for part in (alternatives, range_of(name)) if part)

@@ -286,7 +286,7 @@ def summary(
         f"train     {counts(train_set)}",
         f"val       {val}{made if num_held_out else ''}",
         f"network   {num_parameters:,} parameters, {size} pixels, dialect {record.dialect.name}, {place}",
-        *anchor_lines(settings, record, train_set),
+        *([] if resumed and settings.anchors != "auto" else anchor_lines(settings, record, train_set)),
         *([f"sizes     {sizes}"] if drawn else []),
         f"steps     {counted(settings.epochs, 'epoch')} x {batches}{together}{ranks}{resumed}",
         f"run       {trainer.run_folder.path}",
