@@ -80,8 +80,10 @@ def at_weights(resolved: Resolved) -> Resolved:
     path = weights_of(resolved.settings)
     if path is None:
         return resolved
-    values = _facts(resolved.settings, _read(resolved.settings, path))
-    return with_defaults(resolved, values, f"weights {path}")
+    record, origin = _read(resolved.settings, path), f"weights {path}"
+    if resolved.settings.weights:
+        resolved = with_defaults(resolved, {"anchors": record.anchors}, origin)
+    return with_defaults(resolved, _facts(resolved.settings, record), origin)
 
 
 def located(resolved: Resolved) -> Resolved:
@@ -142,8 +144,12 @@ def weights_of(settings: Settings) -> Path | None:
 
 
 def _facts(settings: Settings, record: ModelRecord) -> dict[str, Any]:
+    """Setting -> value of the weights. Masks are rows of their anchors: of no use to others. With masks 1,2,3 and
+    anchors fitted to BCCD, no head had the smallest, that of the platelets."""
     known = OF_NETWORK if settings.weights else OF_BACKBONE
     values = {name: value(record) for name, value in known.items()}
+    if settings.weights and _in_effect("anchors", settings, record) != record.anchors:
+        del values["masks"]
     if scaled_channels(settings.width) == record.channels:
         values["width"] = settings.width  # a multiplier reads better than eleven counts
     return values
