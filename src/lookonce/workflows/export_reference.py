@@ -46,7 +46,6 @@ from lookonce.workflows.validation_split import with_val
 if TYPE_CHECKING:
     from torch import nn
 
-    from lookonce.runtimes.pytorch import PyTorchRuntime
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 COMPARED_IMAGES = 8
@@ -84,10 +83,14 @@ def make_reference(
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
     network = PyTorchRuntime(model, record)
+    # The network runs once; detections are selected from its raw heads, one image at a time.
+    raws, selection = network.raw_heads(canvases), _selection(network.record)
+    one_by_one = ([raw[row : row + 1] for raw in raws] for row in range(len(canvases)))
+    found = [one for image in one_by_one for one in network.select(image, **selection)]
     return Reference(
         canvases=canvases,
         origin=origin,
-        answers=_answers_of(network, canvases),
+        answers=Answers(raws=[raw.numpy() for raw in raws], detections=found),
         calibration=calibration,
         AP=_score(network, calibration.labelled) if calibration and calibration.labelled else math.nan,
     )
@@ -164,14 +167,6 @@ def _real_images(record: ModelRecord, images: str | None, run: Path | None) -> t
         with suppress(DataError):
             found.append(read_image(path))
     return found, f"images of {data}, split '{split}'"
-
-
-def _answers_of(network: PyTorchRuntime, canvases: NDArray[np.uint8]) -> Answers:
-    """The network runs once, and the detections are selected from its raw heads, one image at a time."""
-    raws, selection = network.raw_heads(canvases), _selection(network.record)
-    one_by_one = ([raw[row : row + 1] for raw in raws] for row in range(len(canvases)))
-    found = [one for image in one_by_one for one in network.select(image, **selection)]
-    return Answers(raws=[raw.numpy() for raw in raws], detections=found)
 
 
 def _selection(record: ModelRecord) -> dict[str, Any]:
