@@ -131,13 +131,13 @@ def require_fraction(name: str, value: float | None) -> None:
     require_setting(name, value, lambda part: 0 <= part <= 1, "a number from 0 to 1")
 
 
-def shortened(value: Any, *, limit: int = 200) -> str:
-    """A value for an error: the first characters of a long one."""
+def shortened(value: Any) -> str:
+    """A value for an error: the first 200 characters of a long one."""
     try:
         text = str(value)
     except ValueError:  # Python writes no integer of over 4,300 digits
         return "a number of thousands of digits"
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
