@@ -32,7 +32,10 @@ class NcnnRuntime(ExportedRuntime):
         super().__init__(path, *described(texts, path, "ncnn"), threads=threads)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
-        ncnn = import_ncnn()
+        try:
+            ncnn = import_module("ncnn")
+        except ModuleNotFoundError as error:
+            raise MissingExtra("ncnn", "ncnn") from error
         net = ncnn.Net()
         net.opt.num_threads = threads if at_once == 1 else 1
         net.opt.use_vulkan_compute = False
@@ -52,10 +55,3 @@ class NcnnRuntime(ExportedRuntime):
                 return [np.array(extractor.extract(name)[1])[None] for name in outputs]
 
         return run
-
-
-def import_ncnn() -> Any:
-    try:
-        return import_module("ncnn")
-    except ModuleNotFoundError as error:
-        raise MissingExtra("ncnn", "ncnn") from error

@@ -176,11 +176,8 @@ class Trainer:
         """Restore the run from its last checkpoint. WeightsError if the checkpoint has no training state."""
         checkpoint = broadcast_object(self._checkpoint() if is_main() else None)
         if checkpoint.training is None:
-            raise WeightsError(
-                f"{checkpoint.folder}: contains weights without training state; expected a checkpoint of a run; start "
-                "a new run from it with --weights",
-                path=checkpoint.folder,
-            )
+            problem = "contains weights without training state; expected a checkpoint of a run"
+            raise WeightsError.at(checkpoint.folder, f"{problem}; start a new run from it with --weights")
         restore(self.learner, checkpoint.state, checkpoint.training)
         self.position = Position(**checkpoint.training.values["position"])
         self._started, self._saved_step = time.perf_counter() - self.position.seconds, self._step()
