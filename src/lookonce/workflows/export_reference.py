@@ -110,13 +110,9 @@ def write_one(
     if reference.calibration is not None:
         plan = replace(plan, calibration=reference.calibration.canvases)
 
-    def compare_file(written: Path) -> Parity:
-        if FORMATS[name].runtime:
-            return _compare(FORMATS[name], plan, reference, written)
-        return Parity(num_images=0, num_detections=0, differences=())  # no runtime here runs the format
-
     get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes seconds
-    parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
+    write = partial(FORMATS[name].write, model, record, plan)
+    parity = write_compared(path, write, partial(_compare, FORMATS[name], plan, reference), overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)
     return Exported(path=path, parity=parity, size=size_of(path), compared_on=(reference.origin, *fitted))
 
@@ -178,6 +174,8 @@ def _selection(record: ModelRecord) -> dict[str, Any]:
 
 
 def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path) -> Parity:
+    if not chosen.runtime:  # none here runs the format
+        return Parity(num_images=0, num_detections=0, differences=())
     loaded = load_runtime(path, runtime=chosen.runtime)
     assert isinstance(loaded, ExportedRuntime)
     canvases = reference.canvases
