@@ -3,7 +3,8 @@
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -114,6 +115,17 @@ class MissingExtra(LookonceError):
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs: {how_to_install(extra)}")
         self.extra = extra
+
+
+@contextmanager
+def needing_extra(feature: str, extra: str, *modules: str) -> Iterator[None]:
+    """Around imports: MissingExtra if a module is not installed. modules: only if it is one of these."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if modules and error.name not in modules:
+            raise
+        raise MissingExtra(feature, extra) from error
 
 
 def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from lookonce.data.images import max_pixels
-from lookonce.errors import DataError, MissingExtra
+from lookonce.errors import DataError, needing_extra
 from lookonce.letterbox import ImageArray
 from lookonce.storage import os_errors_explained
 
@@ -67,12 +67,8 @@ class VideoHeader:
 
 def require_video() -> Any:
     """PyAV. MissingExtra when it is not installed."""
-    try:
+    with needing_extra("reading and writing video", "video", "av"):
         import av
-    except ModuleNotFoundError as error:
-        if error.name != "av":
-            raise
-        raise MissingExtra("reading and writing video", "video") from error
     return av
 
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Self, TypeVar
 
-from lookonce.errors import DataError, LookonceError, MissingExtra
+from lookonce.errors import DataError, LookonceError, needing_extra
 from lookonce.log import get_logger
 
 T = TypeVar("T")
@@ -299,11 +299,9 @@ class ObjectStore:
 
     @cached_property
     def _connected(self) -> Any:
-        try:
+        with needing_extra("object storage (s3://, obs://)", "s3"):
             import boto3
             from botocore.config import Config
-        except ModuleNotFoundError as error:
-            raise MissingExtra("object storage (s3://, obs://)", "s3") from error
         # OBS refuses the checksums and signed bodies that boto3 sends by default since 1.36; S3 does not need them.
         config = Config(
             request_checksum_calculation="when_required",

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lookonce.errors import MissingExtra, SettingsError, WeightsError
+from lookonce.errors import SettingsError, WeightsError, needing_extra
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
     DETECTION_OUTPUTS,
@@ -116,10 +116,8 @@ def import_openvino() -> Any:
     """The openvino package with telemetry off: without openvino_telemetry it sends nothing."""
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
+    with needing_extra("OpenVINO", "openvino"):
         return import_module("openvino")
-    except ModuleNotFoundError as error:
-        raise MissingExtra("OpenVINO", "openvino") from error
 
 
 def with_outputs(model: Any, names: Sequence[str]) -> Any:

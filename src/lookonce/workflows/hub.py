@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
+from lookonce.errors import LookonceError, SettingsError, WeightsError, needing_extra
 from lookonce.reports.content import Content, Run, shown_from
 from lookonce.reports.model_card import model_card
 from lookonce.settings.names import suggestion
@@ -163,10 +163,8 @@ def _lay_out(folder: Path, state: Any, record: ModelRecord, name: str) -> None:
 
 
 def _hub() -> Any:
-    try:
+    with needing_extra("the Hugging Face Hub", "hub"):
         import huggingface_hub
-    except ModuleNotFoundError as error:
-        raise MissingExtra("the Hugging Face Hub", "hub") from error
     return huggingface_hub
 
 
