@@ -152,6 +152,11 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of another program's error; its type where it has no text."""
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, is that the memory of the machine or of the accelerator is used up.
 
