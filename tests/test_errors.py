@@ -1,11 +1,11 @@
-"""How an extra is installed depends on where lookonce came from."""
+"""How an extra is installed depends on where lookonce came from; how errors of other programs are quoted."""
 
 import json
 from types import SimpleNamespace
 
 import pytest
 
-from lookonce.errors import SettingsError, how_to_install
+from lookonce.errors import SettingsError, first_line, how_to_install
 
 REPOSITORY = {"url": "https://host/lookonce.git", "vcs_info": {"vcs": "git"}}
 
@@ -33,3 +33,8 @@ def test_a_checkout_has_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatc
 
 def test_a_value_that_cannot_be_seen_is_told_in_words() -> None:
     assert str(SettingsError.of("threads", "", "expected 1 or more")) == "threads: empty; expected 1 or more"
+
+
+def test_the_first_line_of_an_error_without_a_text_is_its_type() -> None:
+    assert first_line(OSError("no route\nto the host")) == "no route"
+    assert first_line(TimeoutError()) == "TimeoutError"

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from lookonce.devices import BACKENDS
-from lookonce.errors import LookonceError, SettingsError
-from lookonce.hang_watchdog import GRACE_SECONDS, HangWatchdog, first_line, names_of
+from lookonce.errors import LookonceError, SettingsError, first_line
+from lookonce.hang_watchdog import GRACE_SECONDS, HangWatchdog, names_of
 
 
 class RankLost(LookonceError):

@@ -3,7 +3,8 @@
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,6 +117,17 @@ class MissingExtra(LookonceError):
         self.extra = extra
 
 
+@contextmanager
+def needing_extra(feature: str, extra: str, *modules: str) -> Iterator[None]:
+    """Around imports: MissingExtra if a module is not installed. modules: only if it is one of these."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if modules and error.name not in modules:
+            raise
+        raise MissingExtra(feature, extra) from error
+
+
 def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:
     """SettingsError unless `value` is None, the default, or fits. expected: in words, after "expected"."""
     try:
@@ -131,13 +143,18 @@ def require_fraction(name: str, value: float | None) -> None:
     require_setting(name, value, lambda part: 0 <= part <= 1, "a number from 0 to 1")
 
 
-def shortened(value: Any, *, limit: int = 200) -> str:
-    """A value for an error: the first characters of a long one."""
+def shortened(value: Any) -> str:
+    """A value for an error: the first 200 characters of a long one."""
     try:
         text = str(value)
     except ValueError:  # Python writes no integer of over 4,300 digits
         return "a number of thousands of digits"
-    return text if len(text) <= limit else f"{text[:limit]}..."
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another program's error; its type where it has no text."""
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

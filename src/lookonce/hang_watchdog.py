@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from lookonce.errors import first_line
+
 # Another thread can hold Python's lock for some seconds, as json does while it reads annotations: only longer silence
 # is a sign of a frozen process or a lost node. A process of the same machine is looked up instead.
 SILENT_SECONDS = 30.0
@@ -182,7 +184,3 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:300]

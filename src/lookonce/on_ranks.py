@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lookonce.cores import usable_threads
-from lookonce.errors import MissingExtra, SettingsError
+from lookonce.errors import SettingsError, needing_extra
 from lookonce.log import logging_to, silenced
 from lookonce.rank_group import RankGroup
 from lookonce.settings.resolve import resolve
@@ -61,12 +61,8 @@ def in_ranks(
     The result is that of local rank 0.
     """
     settings = settings.model_copy(update={"device": device})
-    try:
+    with needing_extra("devices: more than one process", "train", "torch"):
         from lookonce import launch
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtra("devices: more than one process", "train") from error
     if not launch.is_wanted(settings):
         progress = {} if on_progress is None else {"on_progress": on_progress}
         return _joined(settings, function, {**options, **progress})

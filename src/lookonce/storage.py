@@ -181,9 +181,9 @@ def recover(folder: Path) -> None:
 
 
 @contextmanager
-def only_user(folder: Path, *, patience_seconds: float = 10) -> Iterator[None]:
-    """Lock `folder` inside the block. patience_seconds: for a process that was killed and has not ended yet."""
-    with os_errors_explained(folder), locked(folder / ".lock", patience_seconds=patience_seconds):
+def only_user(folder: Path) -> Iterator[None]:
+    """Lock `folder` inside the block, after 10 s at most: a process that was killed may not have ended yet."""
+    with os_errors_explained(folder), locked(folder / ".lock", patience_seconds=10):
         yield
 
 

@@ -42,7 +42,7 @@ def test_command_line_over_file_over_recipe_over_default(tmp_path: Path):
 def test_a_recipe_on_the_command_line_beats_the_files(tmp_path: Path):
     file = write(tmp_path, "recipe: modelzoo\n")
     assert resolve({"recipe": "modern", "file": str(file)}).settings == Settings()
-    assert resolve({}, recipe="modern", file=file).settings == Settings()
+    assert resolve({"recipe": "modern"}, file=file).settings == Settings()
 
 
 def test_another_optimizer_brings_the_rate_that_suits_it():

@@ -5,7 +5,7 @@ An error that would stop training becomes a finding here. The checks are listed 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from lookonce.data.box_conventions import convention_evidence, likely_convention
@@ -71,12 +71,11 @@ class CheckResult:
 def check_data(
     source: DataSource,
     *,
-    splits: Sequence[str] | None = None,
     checks: frozenset[str] = frozenset(FINDING_KINDS),
     decode: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckResult:
-    """Run `checks` on the splits (default: all splits).
+    """Run `checks` on all splits.
 
     decode False reads image headers only: fast, but damaged pixels are not detected.
     on_progress(done, total) counts images.
@@ -84,7 +83,7 @@ def check_data(
     if not decode:
         checks = frozenset(name for name in checks if not FINDING_KINDS[name].needs_pixels)
     findings: list[Finding] = []
-    datasets = list(_read_splits(source, splits or source.splits, findings.append))
+    datasets = list(_read_splits(source, findings.append))
     for dataset in datasets:
         if dataset.class_names != datasets[0].class_names:
             both = f"{few(datasets[0].class_names)} and {few(dataset.class_names)}"
@@ -114,8 +113,8 @@ def check_data(
     )
 
 
-def _read_splits(source: DataSource, splits: Sequence[str], report: Report) -> Iterator[Dataset]:
-    for split in splits:
+def _read_splits(source: DataSource, report: Report) -> Iterator[Dataset]:
+    for split in source.splits:
         try:
             found = source.as_written(split, report)
             convention = likely_convention(found.boxes_xyxy, found.box_sizes_wh, found.written)

@@ -22,7 +22,15 @@ _MOSTLY_BACKGROUND = 0.9
 
 def check_boxes(dataset: Dataset, report: Report) -> None:
     """Check the boxes of one split, singly and in pairs."""
-    _check_pairs(dataset, report)
+    # Each box that overlaps an earlier box of its image is reported once, with the first such box.
+    for first, second, image_row in overlapping_pairs(dataset):
+        names = [dataset.class_names[int(dataset.labels[row])] for row in (first, second)]
+        if names[0] == names[1]:
+            message = f"box {numbers_of(dataset.boxes_xyxy[second])} of class {names[1]!r} occurs twice"
+            report(_of_box("repeated-box", dataset, second, image_row, message))
+        else:
+            message = f"box {numbers_of(dataset.boxes_xyxy[second])} has two classes, {names[0]!r} and {names[1]!r}"
+            report(_of_box("box-of-two-classes", dataset, second, image_row, message))
     image_rows = dataset.image_rows
     sides = (dataset.boxes_xyxy[:, 2:] - dataset.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
     for row in np.flatnonzero(sides < _TINY_PIXELS).tolist():
@@ -92,18 +100,6 @@ def _check_balance(train: Dataset, counts: dict[str, int], report: Report) -> No
         message = f"split {train.split!r}: class {least!r} has {counted(seen[least], 'box')}, {most!r} has "
         message += f"{seen[most]}{more}"
         report(Finding(name="class-imbalance", file=train.split, message=message))
-
-
-def _check_pairs(dataset: Dataset, report: Report) -> None:
-    """Report each box that overlaps an earlier box of its image (IoU over 0.95), once, with the first such box."""
-    for first, second, image_row in overlapping_pairs(dataset):
-        names = [dataset.class_names[int(dataset.labels[row])] for row in (first, second)]
-        if names[0] == names[1]:
-            message = f"box {numbers_of(dataset.boxes_xyxy[second])} of class {names[1]!r} occurs twice"
-            report(_of_box("repeated-box", dataset, second, image_row, message))
-        else:
-            message = f"box {numbers_of(dataset.boxes_xyxy[second])} has two classes, {names[0]!r} and {names[1]!r}"
-            report(_of_box("box-of-two-classes", dataset, second, image_row, message))
 
 
 def overlapping_pairs(dataset: Dataset) -> Iterator[tuple[int, int, int]]:

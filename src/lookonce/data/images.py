@@ -152,11 +152,8 @@ def read_image(source: Path | bytes, reduction: int = 1, *, name: str | None = N
     if reduction > 1 and image.shape[1::-1] == header.size_wh:
         image = reduced(image, reduction)
     if image.shape[1::-1] != tuple(-(-side // reduction) for side in header.size_wh):
-        raise DataError(
-            f"{name}: decodes to {image.shape[1]}x{image.shape[0]}; expected "
-            f"{'x'.join(map(str, header.size_wh))} as in its header; save the image again",
-            path=name,
-        )
+        expected = f"expected {'x'.join(map(str, header.size_wh))} as in its header; save the image again"
+        raise DataError.at(name, f"decodes to {image.shape[1]}x{image.shape[0]}; {expected}")
     return image
 
 

@@ -124,17 +124,6 @@ def kind_of(path: Path) -> str | None:
     return "coco" if path.suffix.lower() == ".json" and coco_layout.IS_COCO(head) else None
 
 
-def _files_by_kind(listing: Listing) -> dict[str, list[Path]]:
-    """The annotation files of each kind; the beginning of each file is read once."""
-    suffixes = {".json"}.union(*(kind.suffixes for kind in KINDS.values()))
-    found: dict[str, list[Path]] = {}
-    for file in listing.with_suffix(*suffixes):
-        path = listing.root / file
-        if (name := kind_of(path)) and not (name == "coco" and path.name.startswith(coco_layout.NOT_BOXES)):
-            found.setdefault(name, []).append(path)
-    return found
-
-
 def open_kind(name: str, listing: Listing, files: Sequence[Path], origin: Path) -> DataSource:
     """Annotation files of one kind, whose images lie in the folder of the listing."""
     kind = KINDS[name]
@@ -285,7 +274,12 @@ LAYOUTS: dict[str, Layout] = {
 
 def layouts_by_content(listing: Listing) -> dict[str, Layout]:
     """Tried if none of LAYOUTS is there."""
-    files = _files_by_kind(listing)
+    suffixes = {".json"}.union(*(kind.suffixes for kind in KINDS.values()))
+    files: dict[str, list[Path]] = {}
+    for file in listing.with_suffix(*suffixes):  # the beginning of each is read once
+        path = listing.root / file
+        if (kind := kind_of(path)) and not (kind == "coco" and path.name.startswith(coco_layout.NOT_BOXES)):
+            files.setdefault(kind, []).append(path)
 
     def of_kind(name: str) -> Layout:
         def open_it(listing: Listing, files: list[Path], _needs_images: bool) -> DataSource:

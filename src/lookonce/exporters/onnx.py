@@ -183,7 +183,12 @@ def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.
     """The graph with its record, in float32; one that outputs detections has its thresholds as optional inputs."""
     proto = network_model(model, record, plan)
     if plan.outputs in ("detections", "padded"):
-        _append_selection(proto, record, padded=plan.outputs == "padded")
+        selection, padded = record.thresholds.selection(None, None), plan.outputs == "padded"
+        _append(proto, selection_graph(**selection, padded=padded))
+        for name, value in default_thresholds(record).items():
+            tensor = numpy_helper.from_array(value, name)
+            proto.graph.initializer.append(tensor)
+            proto.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, ()))
     elif plan.outputs == "packed":
         _append(proto, PACKED_GRAPH)
     if plan.opset not in (0, OPSET):
@@ -231,16 +236,6 @@ def selection_graph(*, multi_label: bool, agnostic: bool = False, padded: bool =
     if multi_label:
         return graph.replace("CANDIDATES", "").replace("candidate_scores", "decoded_scores")
     return graph.replace("CANDIDATES", BEST_CLASS)
-
-
-def _append_selection(proto: onnx.ModelProto, record: ModelRecord, *, padded: bool) -> None:
-    """Appends the selection of detections; its thresholds are optional inputs with defaults from the record."""
-    known = record.thresholds
-    _append(proto, selection_graph(multi_label=known.multi_label, agnostic=known.agnostic, padded=padded))
-    for name, value in default_thresholds(record).items():
-        tensor = numpy_helper.from_array(value, name)
-        proto.graph.initializer.append(tensor)
-        proto.graph.input.append(helper.make_tensor_value_info(name, tensor.data_type, ()))
 
 
 def _append(proto: onnx.ModelProto, text: str) -> None:

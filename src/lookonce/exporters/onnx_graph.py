@@ -63,7 +63,10 @@ def network_model(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> on
     outputs = raw_names(record)
     if plan.outputs != "raw":
         outputs = DECODED_OUTPUTS if plan.outputs == "decoded" else tuple(INNER_NAMES.values())
-        _add_decoding(graph, outputs, record, dynamic_size=plan.dynamic_size)
+        # As model/decode.py.
+        heads = [_add_head(graph, head, record, dynamic_size=plan.dynamic_size) for head in range(len(record.strides))]
+        for name, parts in zip(outputs, zip(*heads, strict=True), strict=True):
+            graph.add("decode.Concat", *parts, outputs=[name], axis=1)
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -144,13 +147,6 @@ def _add_pool(graph: Graph, value: str, stride: int, dialect: Dialect) -> str:
 
 def _add_max_pool(graph: Graph, part: str, value: str, *, stride: int) -> str:
     return graph.add(f"{part}.MaxPool", value, kernel_shape=[2, 2], strides=[stride] * 2)
-
-
-def _add_decoding(graph: Graph, outputs: Sequence[str], record: ModelRecord, *, dynamic_size: bool) -> None:
-    """model/decode.py. outputs: names of boxes_xyxy (B, N, 4) and scores (B, N, C)."""
-    heads = [_add_head(graph, head, record, dynamic_size=dynamic_size) for head in range(len(record.strides))]
-    for name, parts in zip(outputs, zip(*heads, strict=True), strict=True):
-        graph.add("decode.Concat", *parts, outputs=[name], axis=1)
 
 
 def _add_head(graph: Graph, head: int, record: ModelRecord, *, dynamic_size: bool) -> tuple[str, str]:

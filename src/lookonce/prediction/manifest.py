@@ -23,7 +23,7 @@ from urllib.parse import unquote_plus
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.local_data import local_data
 from lookonce.data.shards import INDEX, open_shards
-from lookonce.errors import DataError, MissingExtra
+from lookonce.errors import DataError, needing_extra
 from lookonce.parsed import parse_json
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import is_remote
@@ -95,11 +95,9 @@ class _List(Manifest):
 class _Parquet(Manifest):
     def __init__(self, path: Path, base: str) -> None:
         super().__init__(path, base)
-        try:
+        with needing_extra(f"{path}: Parquet", "parquet"):
             from pyarrow import types
             from pyarrow.parquet import ParquetFile
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"{path}: Parquet", "parquet") from error
         with _errors_explained(path):
             self._file = ParquetFile(path)
         self.names = list(self._file.schema_arrow.names)

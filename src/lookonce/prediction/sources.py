@@ -371,11 +371,7 @@ def _frames_of(clip: Clip) -> Iterator[ImageSource]:
 def _of_camera(index: int, reconnect: int) -> Media:
     # Opened now, so that a camera that is not there is told at once; with `reconnect` it may still come.
     opened = iter([] if reconnect else [camera_frames(index)])
-
-    def frames() -> Iterable[Frame]:
-        return next(opened, None) or camera_frames(index)
-
-    return _live(f"camera {index}", f"camera-{index}", frames, reconnect)
+    return _live(f"camera {index}", f"camera-{index}", lambda: next(opened, None) or camera_frames(index), reconnect)
 
 
 def _live(name: str, place: str, frames: Callable[[], Iterable[Frame]], reconnect: int = 0) -> Media:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookonce.detections import Detections
-from lookonce.errors import MissingExtra
+from lookonce.errors import needing_extra
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.sources import Clip
 
@@ -27,10 +27,8 @@ NANOSECONDS = 1_000_000_000
 
 def require_tracker() -> Any:
     """The ByteTrack class. MissingExtra when the library is not installed."""
-    try:
+    with needing_extra("tracking", "track"):
         from edgefirst.tracker import ByteTrack
-    except ModuleNotFoundError as error:
-        raise MissingExtra("tracking", "track") from error
     return ByteTrack
 
 

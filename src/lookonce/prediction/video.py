@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from lookonce.data.images import max_pixels
-from lookonce.errors import DataError, MissingExtra
+from lookonce.errors import DataError, needing_extra
 from lookonce.letterbox import ImageArray
 from lookonce.storage import os_errors_explained
 
@@ -67,12 +67,8 @@ class VideoHeader:
 
 def require_video() -> Any:
     """PyAV. MissingExtra when it is not installed."""
-    try:
+    with needing_extra("reading and writing video", "video", "av"):
         import av
-    except ModuleNotFoundError as error:
-        if error.name != "av":
-            raise
-        raise MissingExtra("reading and writing video", "video") from error
     return av
 
 
@@ -198,7 +194,13 @@ class VideoWriter:
         # yuv420p stores one colour for 2 x 2 pixels, so the last row or column of an odd size is repeated.
         image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
         if self._stream is None:
-            self._stream = self._new_stream(image.shape[1], image.shape[0])
+            name = next(name for name in ENCODERS if name in self._av.codecs_available)
+            stream = self._container.add_stream(name, rate=self._rate.limit_denominator(1001), options=ENCODERS[name])
+            stream.width, stream.height = image.shape[1], image.shape[0]
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.time_base = WRITTEN_TIME_BASE
+            stream.codec_context.thread_count = 2  # the other cores run the network
+            self._stream = stream
         size_wh = (self._stream.width, self._stream.height)
         if image.shape[1::-1] != size_wh:
             image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
@@ -217,12 +219,3 @@ class VideoWriter:
             if self._stream is not None:
                 self._new.replace(self.path)
             self._new.unlink(missing_ok=True)
-
-    def _new_stream(self, width: int, height: int) -> Any:
-        name = next(name for name in ENCODERS if name in self._av.codecs_available)
-        stream = self._container.add_stream(name, rate=self._rate.limit_denominator(1001), options=ENCODERS[name])
-        stream.width, stream.height = width, height
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = WRITTEN_TIME_BASE
-        stream.codec_context.thread_count = 2  # the other cores run the network
-        return stream

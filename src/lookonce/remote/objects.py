@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Self, TypeVar
 
-from lookonce.errors import DataError, LookonceError, MissingExtra
+from lookonce.errors import DataError, LookonceError, needing_extra
 from lookonce.log import get_logger
 
 T = TypeVar("T")
@@ -149,7 +149,25 @@ class ObjectStore:
         """Uploads a file, visible as an object when it is complete; returns the ETag. Resumes an interrupted upload."""
         if path.stat().st_size <= PART_BYTES:
             return self._put(path.read_bytes(), location)
-        return self._upload_parts(path, location)
+        digests = list(_part_digests(path, PART_BYTES))
+        upload, etags = self._upload_to_resume(location, digests)
+        with path.open("rb") as file:
+            for number, digest in enumerate(digests, start=1):
+                content = file.read(PART_BYTES)
+                if number not in etags:
+                    part = {"UploadId": upload, "PartNumber": number, "Body": content}
+                    answer = self._ask("upload_part", location, ContentMD5=base64.b64encode(digest).decode(), **part)
+                    etags[number] = answer["ETag"]
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]
+        try:
+            self._ask("complete_multipart_upload", location, UploadId=upload, MultipartUpload={"Parts": parts})
+        except RemoteAway:
+            raise
+        except RemoteError:
+            # If the upload was completed but the response was lost, the service no longer knows its id.
+            if (location, etag_of_parts(digests)) not in {(one.location, one.etag) for one in self.entries(location)}:
+                raise
+        return etag_of_parts(digests)
 
     def put_text(self, text: str, location: Location) -> None:
         self._put(text.encode(), location)
@@ -204,27 +222,6 @@ class ObjectStore:
             return bytes(answer["Body"].read())
 
         return self._patiently(location, fetch)
-
-    def _upload_parts(self, path: Path, location: Location) -> str:
-        digests = list(_part_digests(path, PART_BYTES))
-        upload, etags = self._upload_to_resume(location, digests)
-        with path.open("rb") as file:
-            for number, digest in enumerate(digests, start=1):
-                content = file.read(PART_BYTES)
-                if number not in etags:
-                    part = {"UploadId": upload, "PartNumber": number, "Body": content}
-                    answer = self._ask("upload_part", location, ContentMD5=base64.b64encode(digest).decode(), **part)
-                    etags[number] = answer["ETag"]
-        parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]
-        try:
-            self._ask("complete_multipart_upload", location, UploadId=upload, MultipartUpload={"Parts": parts})
-        except RemoteAway:
-            raise
-        except RemoteError:
-            # If the upload was completed but the response was lost, the service no longer knows its id.
-            if (location, etag_of_parts(digests)) not in {(one.location, one.etag) for one in self.entries(location)}:
-                raise
-        return etag_of_parts(digests)
 
     def _upload_to_resume(self, location: Location, digests: list[bytes]) -> tuple[str, dict[int, str]]:
         """(upload id, ETag of each uploaded part) of an interrupted upload of the same bytes, or of a new one."""
@@ -302,11 +299,9 @@ class ObjectStore:
 
     @cached_property
     def _connected(self) -> Any:
-        try:
+        with needing_extra("object storage (s3://, obs://)", "s3"):
             import boto3
             from botocore.config import Config
-        except ModuleNotFoundError as error:
-            raise MissingExtra("object storage (s3://, obs://)", "s3") from error
         # OBS refuses the checksums and signed bodies that boto3 sends by default since 1.36; S3 does not need them.
         config = Config(
             request_checksum_calculation="when_required",

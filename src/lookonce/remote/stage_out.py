@@ -40,11 +40,11 @@ class StageOut:
         After the first timeout every remaining item is tried only once, because each would wait equally long.
         """
         self.unsent, patience = {}, self.store.patience_seconds
-        for name, send in self._work():
+        for send, path in self._work():
             try:
-                send()
+                send(path)
             except (LookonceError, OSError) as error:
-                self.unsent[name] = str(error)
+                self.unsent[str(path.relative_to(self.folder))] = str(error)
                 if isinstance(error, RemoteAway):
                     self.store.patience_seconds = 0
         self.store.patience_seconds = patience
@@ -65,15 +65,15 @@ class StageOut:
             write_file(note, f"Not at {self.location}:\n{lines}")
         return done
 
-    def _work(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """(name, upload function) of each changed file and published folder; hidden files are ignored."""
+    def _work(self) -> Iterator[tuple[Callable[[Path], None], Path]]:
+        """(upload function, path) of each published folder and file; hidden files are ignored."""
         published = {marker.parent for marker in self.folder.rglob(MARKER) if not _is_hidden(marker, self.folder)}
         for folder in sorted(published):
-            yield str(folder.relative_to(self.folder)), lambda: self._send_published(folder)  # noqa: B023
+            yield self._send_published, folder
         for path in sorted(self.folder.rglob("*")):
             is_inside = any(folder in path.parents for folder in published)
             if path.is_file() and not is_inside and not _is_hidden(path, self.folder) and path.name != NOT_SYNCED:
-                yield str(path.relative_to(self.folder)), lambda: self._send_file(path)  # noqa: B023
+                yield self._send_file, path
 
     def _send_file(self, path: Path) -> None:
         name = path.relative_to(self.folder).as_posix()

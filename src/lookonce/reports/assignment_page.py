@@ -55,11 +55,11 @@ class AnchorCount:
     predictions: int
 
 
-def draw_assignment(batch: Batch, heads: Sequence[Head], *, columns: int = 2) -> ImageArray:
+def draw_assignment(batch: Batch, heads: Sequence[Head]) -> ImageArray:
     """The batch's images with boxes, and a mark for each assigned prediction, connected to the centre of its box."""
     scale = max(1, -(-SMALLEST_SIDE // batch.images.shape[1]))
     images = [draw_image(batch, heads, index, scale) for index in range(len(batch.images))]
-    grid = arranged(images, columns=columns, cell_width=images[0].shape[1])
+    grid = arranged(images, columns=2, cell_width=images[0].shape[1])
     legend = draw_legend(anchor_counts(heads), scale, len(unanswered(batch, heads)))
     legend = np.pad(legend, ((GAP, GAP), (0, GAP), (0, 0)), constant_values=PAPER)
     height = max(len(grid), len(legend))

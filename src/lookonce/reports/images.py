@@ -80,14 +80,14 @@ def match(truth: Detections, found: Detections) -> tuple[NDArray[np.bool_], NDAr
     return np.isin(np.arange(len(truth)), matched), matched >= 0
 
 
-def data_uri(image: NDArray[np.uint8], quality: int = 82, longest_side: int = LONGEST_SIDE) -> str:
+def data_uri(image: NDArray[np.uint8], longest_side: int = LONGEST_SIDE) -> str:
     """(H, W, 3) uint8 RGB -> `data:image/jpeg;base64,...`, at most so many pixels a side."""
     scale = longest_side / max(image.shape[:2])
     if scale < 1:
         # At least 1 pixel, because a panorama can be a thousand times wider than high.
         size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return jpeg_uri(encode(image, ".jpg", quality))
+    return jpeg_uri(encode(image, ".jpg", quality=82))
 
 
 def jpeg_uri(content: bytes) -> str:

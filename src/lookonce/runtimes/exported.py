@@ -126,8 +126,15 @@ class ExportedRuntime(ABC):
         return [one for group in found for one in group][: len(canvases)]
 
     def _selected(self, values: Sequence[NDArray[Any]], num_images: int) -> list[Detections]:
-        """Values of the outputs of a graph that ends in detections -> detections of each image."""
-        return self._with_known_classes(SELECTED[self.gives](*values, num_images=num_images))
+        """Values of the outputs of a graph that ends in detections -> detections of each image.
+
+        WeightsError for a class without a name."""
+        found = SELECTED[self.gives](*values, num_images=num_images)
+        labels = np.concatenate([one.labels for one in found])
+        if len(labels) and not 0 <= labels.min() <= labels.max() < self.record.num_classes:
+            expected = f"expected less than {self.record.num_classes}, the number of class_names in its record"
+            raise WeightsError.at(self.path, f"class {labels.max()}; {expected}; export it again")
+        return found
 
     def _decoded(
         self, gives: tuple[str, ...], values: Sequence[NDArray[Any]], score_threshold: float
@@ -166,17 +173,6 @@ class ExportedRuntime(ABC):
         shapes = {name: value.shape for name, value in zip(names, values, strict=True)}
         require_shapes(shapes, self.record, self.interface, self.path, size_hw)
         return values
-
-    def _with_known_classes(self, found: list[Detections]) -> list[Detections]:
-        """The detections; WeightsError for a class without a name."""
-        labels = np.concatenate([one.labels for one in found])
-        if len(labels) and not 0 <= labels.min() <= labels.max() < self.record.num_classes:
-            raise WeightsError.at(
-                self.path,
-                f"class {labels.max()}; expected less than {self.record.num_classes}, the number of class_names in "
-                "its record; export it again",
-            )
-        return found
 
     def places_of(self, outputs: Sequence[str]) -> list[int]:
         """Places of these outputs among those of the file, for engines that return all of them in order."""

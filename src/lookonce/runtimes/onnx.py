@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lookonce.cores import usable_threads
 from lookonce.detections import Detections
-from lookonce.errors import MissingExtra, SettingsError, WeightsError
+from lookonce.errors import SettingsError, WeightsError, needing_extra
 from lookonce.protobuf import as_field, fields
 from lookonce.runtimes.exported import (
     RECORD_KEY,
@@ -230,10 +230,8 @@ def with_outputs(content: bytes, names: Sequence[str], raw: Sequence[str]) -> by
 
     raw: names of raw heads, (B, A * (5 + C), H, W); decoded values are (B, N, 4 or C).
     """
-    try:
+    with needing_extra("reading other outputs of an .onnx file", "train"):
         import onnx
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reading other outputs of an .onnx file", "train") from error
     proto = onnx.load_model_from_string(content)
     graph, wanted, nodes = proto.graph, set(names), []
     for node in reversed(graph.node):  # nodes are sorted: a value is computed before its use

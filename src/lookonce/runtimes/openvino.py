@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lookonce.errors import MissingExtra, SettingsError, WeightsError
+from lookonce.errors import SettingsError, WeightsError, needing_extra
 from lookonce.runtimes.exported import (
     DECODED_OUTPUTS,
     DETECTION_OUTPUTS,
@@ -51,9 +51,14 @@ class OpenVinoRuntime(ExportedRuntime):
             record, interface = parse_record(text, path, "openvino"), interface_of(model, path)
         super().__init__(path, record, interface, threads=threads)
         if path.suffix.lower() != ".onnx":
-            ports = (port for operation in model.get_ops() for port in operation.outputs())
-            require_heads((name for port in ports for name in port.get_names()), record, path)
-            require_shapes(self._shapes(model), record, interface, path)
+            inside = (port for operation in model.get_ops() for port in operation.outputs())
+            require_heads((name for port in inside for name in port.get_names()), record, path)
+            heads = {name: model.add_outputs([name])[0] for name in raw_names(record)}
+            shapes = {
+                name: ["any" if size.is_dynamic else size.get_length() for size in port.partial_shape]
+                for name, port in {"images": model.input("images"), **heads}.items()
+            }
+            require_shapes(shapes, record, interface, path)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
         names = [self._model_names.get(name, name) for name in outputs]
@@ -81,15 +86,6 @@ class OpenVinoRuntime(ExportedRuntime):
             return [values[name].copy() for name in names]  # the request reuses this memory for its next result
 
         return run
-
-    def _shapes(self, model: Any) -> dict[str, list[int | str]]:
-        """Shapes of the images and of the raw heads inside the graph."""
-        names = raw_names(self.record)
-        ports = {"images": model.input("images"), **{name: model.add_outputs([name])[0] for name in names}}
-        return {
-            name: ["any" if size.is_dynamic else size.get_length() for size in port.partial_shape]
-            for name, port in ports.items()
-        }
 
     def _read(self, path: Path) -> Any:
         if not path.is_file():
@@ -120,10 +116,8 @@ def import_openvino() -> Any:
     """The openvino package with telemetry off: without openvino_telemetry it sends nothing."""
     if "openvino_telemetry" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
+    with needing_extra("OpenVINO", "openvino"):
         return import_module("openvino")
-    except ModuleNotFoundError as error:
-        raise MissingExtra("OpenVINO", "openvino") from error
 
 
 def with_outputs(model: Any, names: Sequence[str]) -> Any:

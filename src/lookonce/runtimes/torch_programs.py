@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from lookonce.errors import WeightsError
+from lookonce.errors import WeightsError, first_line
 from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Engine, ExportedRuntime, described
 from lookonce.runtimes.pytorch import use_threads
 
@@ -71,9 +71,8 @@ def _load(path: Path, name: str, extra: dict[str, Any]) -> Function:
     except WeightsError:
         raise
     except Exception as error:  # PyTorch's errors for damaged archives share no narrower base class
-        reason = str(error).strip().splitlines()[0]
         again = f"export it again with `lookonce export WEIGHTS --to {name}`"
-        raise WeightsError.at(path, f"PyTorch cannot read it ({reason}); {again}") from error
+        raise WeightsError.at(path, f"PyTorch cannot read it ({first_line(error)}); {again}") from error
 
 
 def require_plain_tensors(path: Path) -> None:

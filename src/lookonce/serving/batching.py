@@ -148,7 +148,15 @@ class ModelThreads(Generic[Options, Item, Result]):
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            self._run_batch(batch)
+            model, started = self._model, time.monotonic()
+            by_options: dict[Options, list[_Job[Options, Item, Result]]] = {}
+            for job in batch:
+                by_options.setdefault(job.options, []).append(job)
+            errors = sum(_run_together(model, options, jobs) for options, jobs in by_options.items())
+            seconds = time.monotonic() - started
+            change = seconds / len(batch) - self._seconds_each
+            self._seconds_each += change * (WEIGHT_OF_LAST if self._seconds_each else 1)
+            self._on_batch(Batch(waits=[started - job.since for job in batch], seconds=seconds, errors=errors))
 
     def _next_batch(self) -> list[_Job[Options, Item, Result]]:
         """Blocks until items wait, and for the rest of their batch; empty: closed, and nothing waits."""
@@ -174,17 +182,6 @@ class ModelThreads(Generic[Options, Item, Result]):
             self._waiting.remove(job)
             if job.result.set_running_or_notify_cancel():
                 job.result.set_exception(TooLate("waited until its deadline; try again later", self.seconds_to_wait))
-
-    def _run_batch(self, batch: list[_Job[Options, Item, Result]]) -> None:
-        model, started = self._model, time.monotonic()
-        by_options: dict[Options, list[_Job[Options, Item, Result]]] = {}
-        for job in batch:
-            by_options.setdefault(job.options, []).append(job)
-        errors = sum(_run_together(model, options, jobs) for options, jobs in by_options.items())
-        seconds = time.monotonic() - started
-        change = seconds / len(batch) - self._seconds_each
-        self._seconds_each += change * (WEIGHT_OF_LAST if self._seconds_each else 1)
-        self._on_batch(Batch(waits=[started - job.since for job in batch], seconds=seconds, errors=errors))
 
 
 def _run_together(

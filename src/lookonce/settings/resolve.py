@@ -47,14 +47,11 @@ class _Layer:
     notes: list[str] = field(default_factory=list)
 
 
-def resolve(
-    flags: Mapping[str, Any], *, recipe: str | None = None, file: Path | Sequence[Entry] | None = None
-) -> Resolved:
+def resolve(flags: Mapping[str, Any], *, file: Path | Sequence[Entry] | None = None) -> Resolved:
     """Merge all sources into settings.
 
     flags: name -> value, as text or as Python values; our names, the field's or the model zoo's, with `-` or `_`.
-    `recipe` and `file` among them act as the arguments of those names. None means not given. file: a YAML file, or its
-    entries.
+    `file` among them acts as the argument of that name. None means not given. file: a YAML file, or its entries.
 
     A name that only the model zoo has implies recipe modelzoo, unless a recipe is given. In a file with such a name, a
     value at the model zoo's default is overridden by every other source.
@@ -64,15 +61,14 @@ def resolve(
         file = read_entries(Path(given.get("file") or str(file)))
     from_file = list(file or ())
     from_flags = [Entry(name, value, COMMAND_LINE) for name, value in given.items() if name != "file"]
-    argument = [Entry("recipe", recipe, COMMAND_LINE)] if recipe else []
     require_known([*from_file, *from_flags])
-    chosen, notes = _recipe([*from_flags, *argument, *from_file])
+    chosen, notes = _recipe([*from_flags, *from_file])
     held, choices, more = _of_document(from_file, str(chosen.value))
     below = {entry.name: entry.value for entry in choices}
     try:
         of_recipe = _layer(_recipe_entries(str(chosen.value)))
         of_file = _layer(held, origin=AT_DEFAULT), _layer(choices, beside=from_file)
-        merged = _merge([of_recipe, *of_file, _layer(from_flags, below), _layer(argument)])
+        merged = _merge([of_recipe, *of_file, _layer(from_flags, below)])
     except SettingsError as error:
         raise as_named(error, [entry.name for entry in (*from_file, *from_flags)], "train") from error
     settings = merged.settings.model_copy(update={"recipe": str(chosen.value)})

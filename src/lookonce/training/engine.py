@@ -173,7 +173,9 @@ def train_step(
     with record_function("assignment and loss"):
         parts = learner.loss(raws, targets, sum_over_ranks=all_reduce_sum, num_ranks=world_size())
 
-    group_size, is_last_of_group = _group(index, options.accumulate, learner.schedule.steps_per_epoch)
+    first_of_group = index - index % options.accumulate
+    group_size = min(options.accumulate, learner.schedule.steps_per_epoch - first_of_group)
+    is_last_of_group = index == first_of_group + group_size - 1
     if is_last_of_group:
         sums.begin(guard.averaged)
     with record_function("backward"):
@@ -280,13 +282,6 @@ def make_scaler(precision: Precision, device: torch.device, loss_scale: float) -
         growth_interval=never if loss_scale else 2000,
         enabled=precision == "fp16",
     )
-
-
-def _group(index: int, accumulate: int, num_batches: int) -> tuple[int, bool]:
-    """(number of batches in the update of batch `index`, whether it is the last of them)."""
-    first = index - index % accumulate
-    size = min(accumulate, num_batches - first)
-    return size, index == first + size - 1
 
 
 def _result(learner: Learner, begun: _Begun, epoch: int, *, is_skipped: bool, is_newest: bool) -> StepResult:

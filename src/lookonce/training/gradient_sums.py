@@ -114,15 +114,14 @@ def _buckets(parameters: Sequence[nn.Parameter], num_others: int, size: int) -> 
         if sum(before.numel() for before in cut[-1]) >= size:
             cut.append([])
         cut[-1].append(parameter)
-    return [_bucket(members, num_others if members is cut[-1] else 0) for members in cut]
-
-
-def _bucket(parameters: Sequence[nn.Parameter], num_others: int) -> _Bucket:
-    counts = [parameter.numel() for parameter in parameters]
-    values = parameters[0].new_zeros(sum(counts) + num_others)
-    *parts, others = torch.split(values, [*counts, num_others])
-    views = {
-        parameter: part.as_strided(parameter.shape, parameter.stride())
-        for parameter, part in zip(parameters, parts, strict=True)
-    }
-    return _Bucket(values, views, others)
+    buckets = []
+    for members in cut:
+        sizes = [*(parameter.numel() for parameter in members), num_others if members is cut[-1] else 0]
+        values = members[0].new_zeros(sum(sizes))
+        *parts, others = torch.split(values, sizes)
+        views = {
+            parameter: part.as_strided(parameter.shape, parameter.stride())
+            for parameter, part in zip(members, parts, strict=True)
+        }
+        buckets.append(_Bucket(values, views, others))
+    return buckets

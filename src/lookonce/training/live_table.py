@@ -51,14 +51,13 @@ class LiveTable:
             table.add_row(*cells(row), style="dim" if self.current else "")
         if self.current:
             table.add_row(*cells(self.current))
-        return Group(table, self._bar()) if self.doing else table
-
-    def _bar(self) -> RenderableType:
+        if not self.doing:
+            return table
         line = Table.grid(padding=(0, 1))
         count = f"{self.done}" if self.total is None else f"{self.done}/{self.total}"
         bar = ProgressBar(total=self.total, completed=self.done, width=BAR_WIDTH, pulse=self.total is None)
         line.add_row(Text(self.doing), bar, Text(count), Text(self.left, style="bold"))
-        return line
+        return Group(table, line)
 
 
 def cells(row: Mapping[str, float]) -> list[str]:

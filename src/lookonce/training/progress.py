@@ -92,7 +92,13 @@ class Progress:
         self._losses.append(result.loss)
         step = epoch * self.steps_per_epoch + result.batch
         if step % self.log_interval == 0:
-            self._write_line(epoch, step, result.lr)
+            loss = sum(self._losses) / len(self._losses)
+            fps = self._since_line.images_per_second
+            get_logger().info(
+                f"epoch[{epoch}], iter[{step}], loss:{loss:.6f}, fps:{fps:.2f} imgs/sec, lr:{result.lr}", extra=IN_TABLE
+            )
+            self._losses.clear()
+            self._since_line = Speed()
         self._show(epoch, result, step)
 
     def _show(self, epoch: int, result: StepResult, step: int) -> None:
@@ -139,15 +145,6 @@ class Progress:
                 f"{percent(row['waiting_share'])} of the time is spent waiting for images: {self._against_waiting}"
             )
             self._against_waiting = ""
-
-    def _write_line(self, epoch: int, step: int, lr: float) -> None:
-        loss = sum(self._losses) / len(self._losses)
-        speed = self._since_line.images_per_second
-        get_logger().info(
-            f"epoch[{epoch}], iter[{step}], loss:{loss:.6f}, fps:{speed:.2f} imgs/sec, lr:{lr}", extra=IN_TABLE
-        )
-        self._losses.clear()
-        self._since_line = Speed()
 
 
 def duration(seconds: float) -> str:

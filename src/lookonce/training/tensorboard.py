@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lookonce.errors import MissingExtra
+from lookonce.errors import needing_extra
 from lookonce.shown import UNDEFINED
 
 # Column of metrics.csv -> its group of charts.
@@ -21,12 +21,8 @@ def tensorboard_writer(folder: Path) -> Callable[[Sequence[Mapping[str, float]]]
 
     After a resume, TensorBoard discards the events that the interrupted run wrote for later steps.
     """
-    try:
+    with needing_extra("tensorboard=true", "tensorboard", "tensorboard", "torch.utils.tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError as error:
-        if error.name not in {"tensorboard", "torch.utils.tensorboard"}:
-            raise
-        raise MissingExtra("tensorboard=true", "tensorboard") from error
     writers: list[SummaryWriter] = []
 
     def write(rows: Sequence[Mapping[str, float]]) -> None:

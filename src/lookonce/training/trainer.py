@@ -164,7 +164,10 @@ class Trainer:
             except _Stopped:
                 stopped = True
             except TrainingDiverged as error:
-                self._dump(error)
+                if is_main():  # the batches of the step are written for inspection
+                    dump = self.run_folder.dump
+                    folders = [dump(error.epoch, error.index, *given) for given in error.batches.items()]
+                    error.args = (f"{error}. The images as the network got them: {', '.join(map(str, folders))}",)
                 raise
         metrics = self.rows[-1] if self.rows else {}
         return TrainResult(run=self.run_folder, metrics=metrics, stopped=stopped, is_main=is_main())
@@ -173,11 +176,8 @@ class Trainer:
         """Restore the run from its last checkpoint. WeightsError if the checkpoint has no training state."""
         checkpoint = broadcast_object(self._checkpoint() if is_main() else None)
         if checkpoint.training is None:
-            raise WeightsError(
-                f"{checkpoint.folder}: contains weights without training state; expected a checkpoint of a run; start "
-                "a new run from it with --weights",
-                path=checkpoint.folder,
-            )
+            problem = "contains weights without training state; expected a checkpoint of a run"
+            raise WeightsError.at(checkpoint.folder, f"{problem}; start a new run from it with --weights")
         restore(self.learner, checkpoint.state, checkpoint.training)
         self.position = Position(**checkpoint.training.values["position"])
         self._started, self._saved_step = time.perf_counter() - self.position.seconds, self._step()
@@ -191,12 +191,6 @@ class Trainer:
         if chosen != last:
             get_logger().warning(f"{fault_of(last)}; the run resumes from the save before it, {chosen}")
         return load_checkpoint(chosen)
-
-    def _dump(self, error: TrainingDiverged) -> None:
-        """Write the batches of the non-finite step to the run folder, for inspection."""
-        if is_main():
-            folders = [self.run_folder.dump(error.epoch, error.index, *given) for given in error.batches.items()]
-            error.args = (f"{error}. The images as the network got them: {', '.join(map(str, folders))}",)
 
     def _run_epoch(self) -> None:
         speed = Speed()
@@ -247,7 +241,9 @@ class Trainer:
     def _asks(self, batch: int) -> Asks:
         """What this rank asks for, once `batch` is done."""
         step = self.position.epoch * len(self.batches) + batch + 1
-        return Asks(stop=self._stop.asked, end=self._is_time_up(), save=self._is_save_late(step))
+        limit = self.options.time_limit
+        is_time_up = 0 < limit <= self._seconds() + self._last_evaluation  # only the last evaluation fits in
+        return Asks(stop=self._stop.asked, end=is_time_up, save=self._is_save_late(step))
 
     def _is_due(self, batch: int) -> bool:
         """Whether anything is asked for. Several ranks learn what the others ask for from the result of a batch."""
@@ -322,7 +318,11 @@ class Trainer:
         stop = not is_over and self._stop_asked()
         if stop or is_over or self.position.epoch % self.options.save_every == 0:
             self._save_last(row)
-            self._keep_epoch(row)
+            # Keep the weights of the `keep` newest epochs.
+            if self.options.keep and is_main():
+                folder = self.run_folder.of_epoch(self.position.epoch - 1)
+                save_checkpoint(folder, state=self.learner.result_model.state_dict(), record=self._described(row))
+                self.run_folder.forget_epochs(self.options.keep)
         if stop:
             self._end_on_request()
 
@@ -359,18 +359,6 @@ class Trainer:
             training_state=training_state(self.learner, self.position, self.options.global_batch),
             previous=self.run_folder.previous if is_main() else None,
         )
-
-    def _keep_epoch(self, metrics: Mapping[str, float]) -> None:
-        """Save the weights of the finished epoch, and remove all but the `keep` newest."""
-        if self.options.keep and is_main():
-            folder = self.run_folder.of_epoch(self.position.epoch - 1)
-            save_checkpoint(folder, state=self.learner.result_model.state_dict(), record=self._described(metrics))
-            self.run_folder.forget_epochs(self.options.keep)
-
-    def _is_time_up(self) -> bool:
-        """Whether the time limit leaves time for the last evaluation only."""
-        limit = self.options.time_limit
-        return limit > 0 and limit <= self._seconds() + self._last_evaluation
 
     def _ends_early(self) -> bool:
         """Whether the run ends with this epoch, by early stopping or the time limit."""

@@ -44,10 +44,9 @@ def with_record_beside(read: ForeignWeights, weights: Path, options: ReadOptions
         return read
     record, own = read_beside(path, weights), read.record
     if (record.channels, record.num_classes) != (own.channels, own.num_classes):
-        raise WeightsError(
-            f"{path}: describes {record.num_classes} classes and channels {record.channels}, {weights.name} has "
-            f"{own.num_classes} and {own.channels}; {NEXT_STEP}"
-        )
+        described = f"describes {record.num_classes} classes and channels {record.channels}"
+        has = f"{weights.name} has {own.num_classes} and {own.channels}"
+        raise WeightsError.at(path, f"{described}, {has}; {NEXT_STEP}")
     wanted: dict[str, Any] = {"settings": {**record.settings, **own.settings}}
     if options.class_names:
         wanted |= {"class_names": own.class_names, "names_known": True}
@@ -70,9 +69,9 @@ def read_beside(path: Path, weights: Path) -> ModelRecord:
         found = Beside.model_validate_json(read_regular_file(path), strict=True)
         require_consistent(found.lookonce_record)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise WeightsError.at(path, f"cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise WeightsError(f"{path}: not a lookonce record: {problem_of(error)}; {NEXT_STEP}") from error
+        raise WeightsError.at(path, f"not a lookonce record: {problem_of(error)}; {NEXT_STEP}") from error
     if found.sha256 != sha256_file(weights):
-        raise WeightsError(f"{path}: does not belong to {weights} (different SHA-256); {NEXT_STEP}")
+        raise WeightsError.at(path, f"does not belong to {weights} (different SHA-256); {NEXT_STEP}")
     return found.lookonce_record

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from lookonce.errors import MissingExtra, WeightsError
+from lookonce.errors import WeightsError, needing_extra
 from lookonce.remote.urls import without_credentials
 
 PYPI = "https://pypi.org/simple/"
@@ -19,11 +19,9 @@ VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 def file_url(project: str, file_name: str) -> tuple[str, int | None]:
     """URL of a project's file on the index, and its size in bytes if the index knows it. Nothing is installed."""
-    try:
+    with needing_extra("reading a package index", "pull"):
         import requests
         from pypi_simple import NoSuchProjectError, PyPISimple
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reading a package index", "pull") from error
     index = index_url()
     parts, address = urlsplit(index), without_credentials(index)
     auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))

@@ -146,7 +146,7 @@ def read_pickled(path: Path) -> Pickled:
             reason = done.stdout.strip() or (
                 f"reading it exceeded the limits on memory, time or file size (exit status {done.returncode})"
             )
-            raise WeightsError.at(path, f"{reason}")
+            raise WeightsError.at(path, reason)
         return _collect(folder, path)
 
 
@@ -156,9 +156,7 @@ def _collect(folder: Path, path: Path) -> Pickled:
         content = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError.at(path, f"its content cannot be used ({error})") from error
-    modules = {
-        name: Module(kind=kind, attributes=attributes) for name, (kind, attributes) in content["modules"].items()
-    }
+    modules = {name: Module(kind=kind, attributes=values) for name, (kind, values) in content["modules"].items()}
     return Pickled(arrays=dict(arrays), modules=modules, chosen=content["chosen"])
 
 
@@ -171,10 +169,8 @@ class _Unpickler(pickle.Unpickler):
         return admitted(module_name, global_name)
 
     def persistent_load(self, pid: Any) -> Any:
-        if (
-            isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module"
-        ):  # before PyTorch 1.6: a class with its source code
-            return pid[1]
+        if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module":
+            return pid[1]  # before PyTorch 1.6: a class with its source code
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], str):
             raise RefusedError("refused: it refers to an object that is not a tensor storage")
         key, count = pid[2], pid[4]
@@ -234,7 +230,10 @@ def read_in_this_process(path: Path) -> Pickled:
     places: dict[str, TensorPlace] = {}
     for name, module in _walk("", network, 0):
         modules[name] = Module(kind=module.path.rpartition(".")[2], attributes=_plain_attributes(module, content))
-        places |= _tensors(name, module)
+        for kind in ("_parameters", "_buffers"):
+            for key, place in dict(module.state.get(kind, {})).items():
+                if isinstance(place, TensorPlace):
+                    places[f"{name}.{key}" if name else str(key)] = place
     arrays = {name: _array(place, content) for name, place in places.items()}
     return Pickled(arrays=arrays, modules=modules, chosen=chosen)
 
@@ -313,15 +312,6 @@ def _walk(name: str, module: Any, depth: int) -> Iterator[tuple[str, StandIn]]:
     for key, child in children.items():
         if child is not None:
             yield from _walk(f"{name}.{key}" if name else str(key), child, depth + 1)
-
-
-def _tensors(name: str, module: StandIn) -> dict[str, TensorPlace]:
-    found = {}
-    for kind in ("_parameters", "_buffers"):
-        for key, place in dict(module.state.get(kind, {})).items():
-            if isinstance(place, TensorPlace):
-                found[f"{name}.{key}" if name else str(key)] = place
-    return found
 
 
 def _plain_attributes(module: StandIn, content: Content) -> dict[str, Any]:

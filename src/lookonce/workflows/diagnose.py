@@ -280,7 +280,14 @@ class ScoreMonitor:
         logger = get_logger()
         logger.warning(f"{symptom} (epoch {len(rows)}); running the diagnosis")
         try:
-            diagnosis = self._examine(rows)
+            source = data_of_run(self.settings, self._folder)  # before the weights are copied
+            diagnosis = examine(
+                Subject(settings=self.settings, rows=rows, runtime=self._look()),
+                source,
+                split=self.settings["val_split"],
+                train_split=self.settings["train_split"],
+                images=IMAGES // 2,
+            )
         except (OSError, ValueError) as error:  # LookonceError included; a failed diagnosis must not end the run
             logger.warning(f"diagnosis failed: {error}")
             return
@@ -301,16 +308,6 @@ class ScoreMonitor:
         if best >= HEALTHY_AP50 and now < best / 3:
             return "AP50 has fallen below a third of the best"
         return ""
-
-    def _examine(self, rows: Sequence[Mapping[str, float]]) -> Diagnosis:
-        source = data_of_run(self.settings, self._folder)  # before the weights are copied
-        return examine(
-            Subject(settings=self.settings, rows=rows, runtime=self._look()),
-            source,
-            split=self.settings["val_split"],
-            train_split=self.settings["train_split"],
-            images=IMAGES // 2,
-        )
 
 
 def patience(epochs: int) -> int:

@@ -176,14 +176,8 @@ def _evaluate(
     names = names_for(request.detectors, request.names)
 
     def detections_of(path: Path, runtime: str = "auto") -> tuple[Results, Detector]:
-        detector = open_detector(
-            path,
-            names=names[path],
-            image_size=request.image_size,
-            device=request.device,
-            runtime=runtime,
-            **request.selection,
-        )
+        opening: dict[str, Any] = {"image_size": request.image_size, "device": request.device, "runtime": runtime}
+        detector = open_detector(path, names=names[path], **opening, **request.selection)
         options: dict[str, Any] = {"score_threshold": request.score_threshold, "batch_size": request.batch_size}
         return find(detector, dataset, rank_group=rank_group, on_progress=on_progress, **options), detector
 

@@ -46,7 +46,6 @@ from lookonce.workflows.validation_split import with_val
 if TYPE_CHECKING:
     from torch import nn
 
-    from lookonce.runtimes.pytorch import PyTorchRuntime
 
 POINTS_TOLERANCE = 1.5  # of AP, that eight bits may cost
 COMPARED_IMAGES = 8
@@ -84,10 +83,14 @@ def make_reference(
     from lookonce.runtimes.pytorch import PyTorchRuntime
 
     network = PyTorchRuntime(model, record)
+    # The network runs once; detections are selected from its raw heads, one image at a time.
+    raws, selection = network.raw_heads(canvases), _selection(network.record)
+    one_by_one = ([raw[row : row + 1] for raw in raws] for row in range(len(canvases)))
+    found = [one for image in one_by_one for one in network.select(image, **selection)]
     return Reference(
         canvases=canvases,
         origin=origin,
-        answers=_answers_of(network, canvases),
+        answers=Answers(raws=[raw.numpy() for raw in raws], detections=found),
         calibration=calibration,
         AP=_score(network, calibration.labelled) if calibration and calibration.labelled else math.nan,
     )
@@ -107,13 +110,9 @@ def write_one(
     if reference.calibration is not None:
         plan = replace(plan, calibration=reference.calibration.canvases)
 
-    def compare_file(written: Path) -> Parity:
-        if FORMATS[name].runtime:
-            return _compare(FORMATS[name], plan, reference, written)
-        return Parity(num_images=0, num_detections=0, differences=())  # no runtime here runs the format
-
     get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes seconds
-    parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
+    write = partial(FORMATS[name].write, model, record, plan)
+    parity = write_compared(path, write, partial(_compare, FORMATS[name], plan, reference), overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)
     return Exported(path=path, parity=parity, size=size_of(path), compared_on=(reference.origin, *fitted))
 
@@ -166,14 +165,6 @@ def _real_images(record: ModelRecord, images: str | None, run: Path | None) -> t
     return found, f"images of {data}, split '{split}'"
 
 
-def _answers_of(network: PyTorchRuntime, canvases: NDArray[np.uint8]) -> Answers:
-    """The network runs once, and the detections are selected from its raw heads, one image at a time."""
-    raws, selection = network.raw_heads(canvases), _selection(network.record)
-    one_by_one = ([raw[row : row + 1] for raw in raws] for row in range(len(canvases)))
-    found = [one for image in one_by_one for one in network.select(image, **selection)]
-    return Answers(raws=[raw.numpy() for raw in raws], detections=found)
-
-
 def _selection(record: ModelRecord) -> dict[str, Any]:
     return {
         "score_threshold": COMPARED_FROM_SCORE,
@@ -183,6 +174,8 @@ def _selection(record: ModelRecord) -> dict[str, Any]:
 
 
 def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path) -> Parity:
+    if not chosen.runtime:  # none here runs the format
+        return Parity(num_images=0, num_detections=0, differences=())
     loaded = load_runtime(path, runtime=chosen.runtime)
     assert isinstance(loaded, ExportedRuntime)
     canvases = reference.canvases

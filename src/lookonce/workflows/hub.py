@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsError
+from lookonce.errors import LookonceError, SettingsError, WeightsError, first_line, needing_extra
 from lookonce.reports.content import Content, Run, shown_from
 from lookonce.reports.model_card import model_card
 from lookonce.settings.names import suggestion
@@ -163,10 +163,8 @@ def _lay_out(folder: Path, state: Any, record: ModelRecord, name: str) -> None:
 
 
 def _hub() -> Any:
-    try:
+    with needing_extra("the Hugging Face Hub", "hub"):
         import huggingface_hub
-    except ModuleNotFoundError as error:
-        raise MissingExtra("the Hugging Face Hub", "hub") from error
     return huggingface_hub
 
 
@@ -176,6 +174,5 @@ def _errors_explained(repository: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # HfHubHTTPError and connection errors are OSErrors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         check = "is the name right, the machine online, and are you logged in with `hf auth login`?"
-        raise LookonceError(f"{repository}: the Hugging Face Hub says no ({reason}); {check}") from error
+        raise LookonceError(f"{repository}: the Hugging Face Hub says no ({first_line(error)}); {check}") from error

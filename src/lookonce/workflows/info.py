@@ -152,7 +152,13 @@ def as_text(found: Info, layout: Layout = PLAIN) -> Iterator[str]:
         if found.output is not None:
             yield f"written: {found.output}: {', '.join(found.files)}"
         return
-    yield from layout.lines(_table(found.layers))
+    table = Table("layer", "kind", box=None, pad_edge=False)
+    for heading in ("output", "floats", "million MACs"):
+        table.add_column(heading, justify="right")
+    for layer in found.layers:
+        numbers = shape_text(layer.output), f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}"
+        table.add_row(layer.name, layer.kind, *numbers)
+    yield from layout.lines(table)
     yield (
         f"{found.parameters:,} floats with BatchNorm's statistics, {found.trainable:,} of them trained; "
         f"{found.flops / 1e9:.3f} GFLOP in the convolutions for an image of {sides_in_words(found.image_size)}"
@@ -206,16 +212,6 @@ def _layers(steps: Sequence[Step]) -> Iterator[LayerInfo]:
             trainable=step.weights + (1 if is_head else NORM_TRAINED) * step.biases,
             macs=step.macs,
         )
-
-
-def _table(layers: Sequence[LayerInfo]) -> Table:
-    table = Table("layer", "kind", box=None, pad_edge=False)
-    for heading in ("output", "floats", "million MACs"):
-        table.add_column(heading, justify="right")
-    for layer in layers:
-        numbers = shape_text(layer.output), f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}"
-        table.add_row(layer.name, layer.kind, *numbers)
-    return table
 
 
 def describe_record(record: ModelRecord) -> list[str]:

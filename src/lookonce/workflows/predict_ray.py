@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lookonce.errors import MissingExtra, SettingsError
+from lookonce.errors import SettingsError, needing_extra
 from lookonce.log import is_terminal
 from lookonce.parsed import parse_json
 from lookonce.prediction.manifest import open_manifest
@@ -47,10 +47,8 @@ def predict_on_ray(request: PredictRequest) -> PredictedParts:
     if request.output is None:
         raise SettingsError("output: not given; expected a folder that all nodes share, or s3://...", setting="output")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its usage unless it is told not to
-    try:
+    with needing_extra("engine: ray", "ray"):
         import ray
-    except ModuleNotFoundError as error:
-        raise MissingExtra("engine: ray", "ray") from error
     num_rows = open_manifest(request.source).num_rows
     parts = Part.parse(request.part or f"all/{-(-min(num_rows, request.limit or num_rows) // ROWS_PER_PART)}")
     _require_free(request, parts)

@@ -107,13 +107,9 @@ class _Part:
         self._list = file.parent / entry["list"] if entry.get("list") else None
         for key, path in (("images", self._images), ("annotations", self._annotations), ("list", self._list)):
             if path is not None and not path.exists():
-                raise DataError(
-                    f"{file}: {split}.{key}: {path} does not exist; expected a path relative to {file.parent}"
-                    + yolo.or_without(split),
-                    path=file,
-                    setting=f"{split}.{key}",
-                    value=path,
-                )
+                expected = f"expected a path relative to {file.parent}{yolo.or_without(split)}"
+                problem = f"{split}.{key}: {path} does not exist; {expected}"
+                raise DataError.at(file, problem, setting=f"{split}.{key}", value=path)
         self.format = self._recognise()
 
     def _recognise(self) -> str:

@@ -341,12 +341,8 @@ def described_path(file: Path, entry: object, setting: str, root: object = None)
                 return candidate
     above = entry.startswith("../")  # Roboflow writes ../valid/images, and means valid/images
     absent = f"neither {candidates[0]} nor {bases[0] / whole} exists" if above else f"{candidates[0]} does not exist"
-    raise DataError(
-        f"{file}: {setting} is {entry!r}, but {absent}; expected a path relative to {bases[0]}{or_without(setting)}",
-        path=file,
-        setting=setting,
-        value=entry,
-    )
+    expected = f"expected a path relative to {bases[0]}{or_without(setting)}"
+    raise DataError.at(file, f"{setting} is {entry!r}, but {absent}; {expected}", setting=setting, value=entry)
 
 
 def or_without(split: str) -> str:
