@@ -123,10 +123,10 @@ def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
         ("config batch_size=3 per_batch_size=2", 2, "per_batch_size=2"),
         ("config --batch-size", 2, "lookonce config --help"),
         ("config lr=1 lr=2", 2, "lr"),
-        ("config rank=3", 2, "lookonce: rank=3: "),
+        ("config rank=3", 2, "lookonce: rank: 3; "),
         ("eval --help-me", 2, "help_me"),
         ("eval w --tile 5.5", 2, "tile: 5.5; "),
-        ("config image_size=100", 2, "image_size=100: "),
+        ("config image_size=100", 2, "image_size: 100; "),
         ("config file=/nowhere.yaml", 2, "lookonce: /nowhere.yaml: "),
     ],
 )

@@ -17,7 +17,7 @@ from lookonce.cli.verbs import EXTRAS, VERBS
 from lookonce.errors import COMMAND, SettingsError
 from lookonce.settings.resolve import recipe_names
 from lookonce.settings.schema import Settings
-from lookonce.settings.text import choices_of, kinds_of
+from lookonce.settings.text import PLACES, choices_of, kinds_of
 from lookonce.targets import imported
 
 Shell = Literal["bash", "zsh", "fish"]
@@ -43,8 +43,6 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 # Those of WORDS that take several words, separated by commas.
 LISTS = ("runtimes", "bench runtime", "export_check", "predict save", "export to", "export outputs", "convert to")
-# Options whose type is text, since they also take patterns and URLs.
-PATHS = frozenset({"file", "data", "source", "calibration"})
 
 
 def completion(shell: str, *, install: bool) -> str:
@@ -159,7 +157,7 @@ def _type_of(verb: str, parameter: inspect.Parameter, shell: Shell) -> Any:
     if words:
         literal: Any = Literal
         return literal[_words(words)]
-    return Path if name in PATHS or (is_setting and Path in kinds_of(name)) else None
+    return Path if (name in PLACES and hint is not bool) or (is_setting and Path in kinds_of(name)) else None
 
 
 def _words(entries: Iterable[str]) -> tuple[str, ...]:

@@ -204,10 +204,11 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
-        if error.keyword is not None and error.argument and "text" not in (choices := _choices(error.argument.hint)):
+        choices = _choices(setting, error.argument.hint) if error.argument else ["text"]
+        if error.keyword is not None and "text" not in choices:
             words = f"{words}; expected {' or '.join(choices)}"
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
-        value, choices = error.token.value, _choices(error.target_type)
+        value, choices = error.token.value, _choices(setting, error.target_type)
         expected = " or ".join(choices)
         words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
     elif repeated is not None:
@@ -221,12 +222,12 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     return SettingsError(f"{words}; `lookonce {verb} --help` lists the options", setting=setting, value=value)
 
 
-def _choices(kind: Any) -> list[str]:
+def _choices(name: str | None, kind: Any) -> list[str]:
     """The values that an option of this type takes, in words."""
-    from lookonce.settings.text import KINDS_IN_WORDS
+    from lookonce.settings.text import KINDS_IN_WORDS, kinds_in_words
 
     kinds = [one for one in get_args(kind) or (kind,) if one not in (NoneType, Ellipsis)]
-    return [KINDS_IN_WORDS.get(one, str(one)) for one in kinds]
+    return [*(str(one) for one in kinds if one not in KINDS_IN_WORDS), *kinds_in_words(name or "", kinds)]
 
 
 def _show(verb: Verb, result: Any, json: bool) -> None:

@@ -119,8 +119,8 @@ class Alias:
         if self.new:
             option = f"--{self.new.replace('_', '-')}"
             step = f"did you mean {self.new}?" if self.new in known else f"pass it to {verb}"
-            return f"{self.old}={value}: no effect here; it is an option of {verb} ({option}); {step}"
-        return f"{self.old}={value}: {self.differs}"
+            return f"{self.old}: {value}; no effect here; it is an option of {verb} ({option}); {step}"
+        return f"{self.old}: {value}; {self.differs}"
 
 
 def is_true(value: Any) -> bool:
