@@ -23,7 +23,7 @@ from lookonce.cli.main import main, modes_of
 from lookonce.cli.options import options_of
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.devices import BACKENDS
-from lookonce.errors import DataError
+from lookonce.errors import DataError, SettingsError
 from lookonce.log import COMMAND_WORDS, command_here, console, get_logger
 from lookonce.reports.elements import command_block
 from lookonce.request import LISTED
@@ -105,6 +105,7 @@ def test_a_slow_verb_says_that_it_works(
     add_verb: Callable[..., None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 0.01)
+    monkeypatch.setattr(command_line, "SECONDS_OF_CHECKS", 0.01)
     caplog.set_level(logging.INFO)
     add_verb(lambda: time.sleep(0.1))
     main(["try"])
@@ -112,6 +113,23 @@ def test_a_slow_verb_says_that_it_works(
     monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 60)
     caplog.clear()
     main(["try"])
+    assert caplog.messages == []
+
+
+def test_an_error_of_the_options_comes_alone(
+    add_verb: Callable[..., None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 0)
+    caplog.set_level(logging.INFO)
+
+    def wrong(*, threshold: float = 0.5) -> None:
+        raise SettingsError.of("threshold", threshold, "expected a number from 0 to 1")
+
+    add_verb(wrong)
+    main(["try", "--threshold", "30"])
+    main(["try", "--threshold", "high"])
+    main(["try", "--tile", "30"])
+    time.sleep(0.1)
     assert caplog.messages == []
 
 
