@@ -118,6 +118,7 @@ def test_advice_and_page_come_with_the_findings(planted: Path, tmp_path: Path) -
     assert written["advice"]["image_size"] == checked.advice.image_size
     assert [row["image_size"] for row in written["advice"]["rows"]] == list(range(320, 641, 32))
     assert "lookonce check" in (tmp_path / "check.html").read_text()
+    assert {f"written: {tmp_path / name}" for name in ("check.html", "check.json")} <= {*as_text(checked)}
 
 
 def test_images_without_annotations_are_looked_at_alone(shared: Callable[[str], Path], tmp_path: Path) -> None:
