@@ -381,7 +381,9 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
         values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
         yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
-    yield "best at: the confidence threshold with the highest F1"
+    has_dash = UNDEFINED in [curve.best_threshold for curve in evaluation.analysis.curves.values()]
+    dash = "; -: none of its objects was detected, or the data has none" if has_dash else ""
+    yield f"best at: the confidence threshold with the highest F1{dash}"
     for name, interval in evaluation.intervals.items():
         yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():
