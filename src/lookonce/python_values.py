@@ -10,6 +10,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin,
 
 from lookonce.errors import SettingsError, shortened
 from lookonce.request import LISTED, by_own_names, old_names_of
+from lookonce.settings.aliases import as_spelled
 from lookonce.settings.names import suggestion, taken_for
 from lookonce.settings.text import KINDS_IN_WORDS, kinds_in_words
 
@@ -29,7 +30,11 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
     """
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters
+    known = {name for name, one in parameters.items() if one.kind not in REPEATED}
     required = [name for name, one in parameters.items() if one.default is one.empty and one.kind not in REPEATED]
+
+    def own_name(name: str) -> str | None:
+        return old_names_of(function).get(name) or taken_for(name, known)
 
     @wraps(function)
     def taking(*args: P.args, **options: P.kwargs) -> Result:
@@ -38,13 +43,16 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
             extra = shortened(args[len(names)])
             expected = "expected the name of its option before it: NAME=VALUE"
             raise SettingsError(f"{function.__name__}: {extra}; {expected}", value=extra)
-        named = _renamed(options, parameters, old_names_of(function))
+        named = _renamed(options, parameters, own_name)
         for name in required:
             if name not in {*names, *named}:
                 raise SettingsError(f"{name}: not given; expected {_words(name, hints[name])}", setting=name)
         positional = [converted(name, hints[name], value) for name, value in zip(names, args, strict=True)]
         named = {name: converted(name, hints.get(name, Any), value) for name, value in named.items()}
-        return cast("Callable[..., Result]", function)(*positional, **named)
+        try:
+            return cast("Callable[..., Result]", function)(*positional, **named)
+        except SettingsError as error:
+            raise as_spelled(error, {name: own for name in options if (own := own_name(name))}) from error
 
     return taking
 
@@ -62,13 +70,13 @@ def _positional(parameters: Mapping[str, inspect.Parameter], count: int) -> Iter
 
 
 def _renamed(
-    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], old_names: Mapping[str, str]
+    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], own_name: Callable[[str], str | None]
 ) -> dict[str, Any]:
     """The options by their own names; SettingsError for an unknown one."""
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(options)  # settings, which are read elsewhere
     known = {name for name, parameter in parameters.items() if parameter.kind not in REPEATED}
-    named = by_own_names(options, lambda name: old_names.get(name) or taken_for(name, known))
+    named = by_own_names(options, own_name)
     for name in named.keys() - known:
         raise SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name, value=named[name])
     return named

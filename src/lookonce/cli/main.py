@@ -177,13 +177,17 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
             try:
                 call, given, _ = app.parse_args(normalised, console=console, exit_on_error=False, print_error=False)
             except CycloptsError as error:
-                if isinstance(error.__cause__, SettingsError):  # of a converter of ours
-                    raise error.__cause__ from None
-                raise _in_our_words(error, name, options.positional & names_in(normalised)) from error
+                told = error.__cause__  # of a converter of ours
+                if not isinstance(told, SettingsError):
+                    told = _in_our_words(error, name, options.positional & names_in(normalised))
+                raise options.as_typed(told, names_in(tokens)) from error
             if verb.requires and not console:
                 imported(verb.requires)  # takes longer than its checks
-            with nullcontext() if console else line_if_slow(name, started):
-                result = call(*given.args, **given.kwargs)
+            try:
+                with nullcontext() if console else line_if_slow(name, started):
+                    result = call(*given.args, **given.kwargs)
+            except SettingsError as error:
+                raise options.as_typed(error, names_in(tokens)) from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

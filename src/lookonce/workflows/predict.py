@@ -57,8 +57,8 @@ class Predicted:
     images: the result of each image; empty for videos and streams, whose results are in the files only. failed: name
     -> error message of each image that could not be read; exit_code is 1 if there are any. output: the folder, None if
     nothing was written; saves: what was written; pre_labels: the data set of --as-labels; of_frames: SOURCE contains
-    videos; annotated: what has annotated copies, in words; is_main: False on all ranks but 0, whose result is the same. parts: those of a manifest; what could not be
-    read is in their files, and counted there.
+    videos; annotated: what has annotated copies, in words; is_main: False on all ranks but 0, whose result is the same.
+    parts: those of a manifest; what could not be read is in their files, and counted there.
     """
 
     output: Path | None
