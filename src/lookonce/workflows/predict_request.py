@@ -67,8 +67,8 @@ class PredictRequest(DetectorRequest):
     follow_links
         Read images of a folder through symbolic links that lead out of it; without it they are refused.
     reconnect
-        Attempts in a row to reconnect a camera or stream that ends or breaks, 1, 2, 4 ... up to 30 seconds apart; 0
-        ends there.
+        Attempts in a row to connect to a camera or stream that is not there, ends or breaks, 1, 2, 4 ... up to 30
+        seconds apart; 0 ends there.
     show
         Show annotated images in a window, which Escape closes; a stream ends with it. Needs a display and tkinter.
     images
