@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import lookonce
 from lookonce.request import Listed
 from lookonce.settings.schema import Settings
+from lookonce.settings.text import PLACES
 
 HEAD = """\
 # Made by `./run python .ci/stubs.py`; change the functions, not this file.
@@ -59,7 +60,7 @@ def function_stub(name: str, function: Callable[..., Any], imports: set[str]) ->
 def parameter(name: str, hint: Any, imports: set[str]) -> str:
     """Name and type. Text that names a file or a folder, besides patterns and URLs, may be a path too."""
     text = type_text(hint, imports)
-    is_place = name in {"data", "source", "probe", "calibration"} or (name == "images" and "str" in text)
+    is_place = name in PLACES and "str" in text
     return f"{name}: {text.replace('str', '_Path') if is_place and '_Path' not in text else text}"
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from raised import raises
 
+import lookonce
 from lookonce.errors import SettingsError
 from lookonce.python_values import takes_python_values
 from lookonce.request import Listed, old_names, takes
@@ -105,6 +106,24 @@ def test_a_value_in_a_list_is_told_as_one() -> None:
 def test_an_array_is_told_by_its_type() -> None:
     with raises(SettingsError, "ndarray", setting="title"):
         verb(title=np.zeros((1000, 3)))
+
+
+def test_text_that_names_a_place_is_told_as_one() -> None:
+    with raises(SettingsError, "a path or", setting="data"):
+        verb(data=["images/"])
+
+
+def test_images_in_memory_are_for_a_loaded_detector() -> None:
+    for images in ([np.zeros((32, 32, 3), np.uint8)], ["a.jpg", "b.jpg"], np.zeros((32, 32, 3), np.uint8)):
+        with raises(SettingsError, "lookonce.load(", setting="source"):
+            lookonce.predict(images)  # type: ignore[arg-type]
+
+
+def test_a_setting_is_told_as_any_other_option() -> None:
+    with pytest.raises(SettingsError, match=r"^epochs: many; .*at least 0$"):
+        lookonce.config(epochs="many")
+    with pytest.raises(SettingsError, match=r"^patience: many; .*, in epochs$"):
+        lookonce.config(patience="many")
 
 
 def test_options_have_their_other_names() -> None:

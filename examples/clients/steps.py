@@ -4,6 +4,7 @@ Written from that page alone; nothing here imports lookonce.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,13 @@ INTERPOLATION = {
     "nearest": cv2.INTER_NEAREST,
     "cubic": cv2.INTER_CUBIC,
 }
+
+
+def arguments(usage):
+    """The two words after the program's name; without them, the program ends with its usage."""
+    if len(sys.argv) != 3:
+        sys.exit(usage.strip())
+    return sys.argv[1:]
 
 
 def read_image(path):

@@ -1,14 +1,14 @@
 """ncnn: python with_ncnn.py MODEL.ncnn IMAGE (pip install ncnn opencv-python-headless). MODEL.ncnn is a folder."""
 
 import json
-import sys
 from pathlib import Path
 
 import ncnn
 import numpy as np
-from steps import decode, letterbox, read_image, select, show
+from steps import arguments, decode, letterbox, read_image, select, show
 
-folder, image = Path(sys.argv[1]), sys.argv[2]
+folder, image = arguments(__doc__)
+folder = Path(folder)
 record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
 network = ncnn.Net()
 # By default ncnn rounds values between layers to 16 bits on processors that support it.

@@ -3,12 +3,10 @@
 The file is that of `lookonce export WEIGHTS --outputs decoded`: OpenCV 4 has no non-maximum suppression in graphs.
 """
 
-import sys
-
 import cv2
-from steps import letterbox, read_image, record_in, select, show
+from steps import arguments, letterbox, read_image, record_in, select, show
 
-model, image = sys.argv[1:]
+model, image = arguments(__doc__)
 record = record_in(model)
 network = cv2.dnn.readNetFromONNX(model)
 canvas, to_image = letterbox(read_image(image), record)

@@ -1,13 +1,12 @@
 """OpenVINO: python with_openvino.py MODEL.xml IMAGE (pip install openvino opencv-python-headless)."""
 
 import json
-import sys
 
 import numpy as np
 import openvino
-from steps import letterbox, read_image, show
+from steps import arguments, letterbox, read_image, show
 
-path, image = sys.argv[1:]
+path, image = arguments(__doc__)
 model = openvino.Core().read_model(path)
 record = json.loads(model.get_rt_info("lookonce_record").astype(str))
 # Processors with bfloat16 would compute in it, which moves boxes by pixels.

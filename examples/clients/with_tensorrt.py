@@ -4,12 +4,10 @@ The file is that of `lookonce export WEIGHTS --outputs raw --no-preprocess --bat
 client: no GPU is at hand where they run.
 """
 
-import sys
-
 import numpy as np
 import tensorrt as trt
 from cuda.bindings import runtime as cuda
-from steps import decode, letterbox, normalise, read_image, record_in, select, show
+from steps import arguments, decode, letterbox, normalise, read_image, record_in, select, show
 
 
 def checked(result):
@@ -19,7 +17,7 @@ def checked(result):
     return values[0] if values else None
 
 
-model, image = sys.argv[1:]
+model, image = arguments(__doc__)
 record = record_in(model)
 logger = trt.Logger(trt.Logger.WARNING)
 builder = trt.Builder(logger)

@@ -10,8 +10,9 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin,
 
 from lookonce.errors import SettingsError, shortened
 from lookonce.request import LISTED, by_own_names, old_names_of
+from lookonce.settings.aliases import as_spelled
 from lookonce.settings.names import suggestion, taken_for
-from lookonce.settings.text import KINDS_IN_WORDS
+from lookonce.settings.text import KINDS_IN_WORDS, kinds_in_words
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -29,7 +30,11 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
     """
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters
+    known = {name for name, one in parameters.items() if one.kind not in REPEATED}
     required = [name for name, one in parameters.items() if one.default is one.empty and one.kind not in REPEATED]
+
+    def own_name(name: str) -> str | None:
+        return old_names_of(function).get(name) or taken_for(name, known)
 
     @wraps(function)
     def taking(*args: P.args, **options: P.kwargs) -> Result:
@@ -38,13 +43,16 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
             extra = shortened(args[len(names)])
             expected = "expected the name of its option before it: NAME=VALUE"
             raise SettingsError(f"{function.__name__}: {extra}; {expected}", value=extra)
-        named = _renamed(options, parameters, old_names_of(function))
+        named = _renamed(options, parameters, own_name)
         for name in required:
             if name not in {*names, *named}:
-                raise SettingsError(f"{name}: not given; expected {_words(hints[name])}", setting=name)
+                raise SettingsError(f"{name}: not given; expected {_words(name, hints[name])}", setting=name)
         positional = [converted(name, hints[name], value) for name, value in zip(names, args, strict=True)]
         named = {name: converted(name, hints.get(name, Any), value) for name, value in named.items()}
-        return cast("Callable[..., Result]", function)(*positional, **named)
+        try:
+            return cast("Callable[..., Result]", function)(*positional, **named)
+        except SettingsError as error:
+            raise as_spelled(error, {name: own for name in options if (own := own_name(name))}) from error
 
     return taking
 
@@ -62,13 +70,13 @@ def _positional(parameters: Mapping[str, inspect.Parameter], count: int) -> Iter
 
 
 def _renamed(
-    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], old_names: Mapping[str, str]
+    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], own_name: Callable[[str], str | None]
 ) -> dict[str, Any]:
     """The options by their own names; SettingsError for an unknown one."""
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(options)  # settings, which are read elsewhere
     known = {name for name, parameter in parameters.items() if parameter.kind not in REPEATED}
-    named = by_own_names(options, lambda name: old_names.get(name) or taken_for(name, known))
+    named = by_own_names(options, own_name)
     for name in named.keys() - known:
         raise SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name, value=named[name])
     return named
@@ -99,23 +107,29 @@ def _one(name: str, hint: Any, given: Any, *, listed: bool = False) -> Any:
         return str(value)
     if isinstance(value, str | os.PathLike):
         if Path in kinds and value == "":  # of an unset variable; as a path it would be the working folder
-            raise SettingsError.of(name, value, f"expected {_words(hint)}")
+            raise SettingsError.of(name, value, f"expected {_words(name, hint)}")
         if Path in kinds and (str not in kinds or isinstance(value, Path)):
             return Path(value)
         if str in kinds:
             return os.fspath(value)
-    told = shortened(value) if isinstance(value, SHOWN) else type(value).__name__
-    problem = f"{told} in a list; expected {_alone(hint)}" if listed else f"{told}; expected {_words(hint)}"
+    told = shortened(value) if _is_shown(value) else type(value).__name__
+    expected = _alone(name, hint) if listed else _words(name, hint)
+    problem = f"{told} in a list; expected {expected}" if listed else f"{told}; expected {expected}"
     raise SettingsError(f"{name}: {problem}", setting=name, value=value)
 
 
-def _words(hint: Any) -> str:
-    return f"{_alone(hint)}, or a list" if LISTED in _kinds(hint) else _alone(hint)
+def _is_shown(value: Any) -> bool:
+    return isinstance(value, SHOWN) and (not isinstance(value, list | tuple) or all(map(_is_shown, value)))
 
 
-def _alone(hint: Any) -> str:
+def _words(name: str, hint: Any) -> str:
+    return f"{_alone(name, hint)}, or a list" if LISTED in _kinds(hint) else _alone(name, hint)
+
+
+def _alone(name: str, hint: Any) -> str:
     kinds = _kinds(hint)
-    return " or ".join(text for kind, text in KINDS_IN_WORDS.items() if kind in kinds)
+    own_words = [kind for kind in kinds if isinstance(kind, str) and kind != LISTED]  # Annotated[str, "a path or ..."]
+    return " or ".join(own_words or kinds_in_words(name, kinds))
 
 
 def _kinds(hint: Any) -> list[Any]:

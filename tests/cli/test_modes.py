@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -18,14 +18,15 @@ import pytest
 from lookonce.cli import main as command_line
 from lookonce.cli.app import app_of, examples_of
 from lookonce.cli.as_json import jsonable
-from lookonce.cli.completion import completion, start_completion
+from lookonce.cli.completion import LISTS, WORDS, completion, start_completion
 from lookonce.cli.main import main, modes_of
 from lookonce.cli.options import options_of
 from lookonce.cli.verbs import VERBS, Verb
 from lookonce.devices import BACKENDS
-from lookonce.errors import DataError
+from lookonce.errors import DataError, SettingsError
 from lookonce.log import COMMAND_WORDS, command_here, console, get_logger
 from lookonce.reports.elements import command_block
+from lookonce.request import LISTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,7 @@ def test_a_slow_verb_says_that_it_works(
     add_verb: Callable[..., None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 0.01)
+    monkeypatch.setattr(command_line, "SECONDS_OF_CHECKS", 0.01)
     caplog.set_level(logging.INFO)
     add_verb(lambda: time.sleep(0.1))
     main(["try"])
@@ -111,6 +113,23 @@ def test_a_slow_verb_says_that_it_works(
     monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 60)
     caplog.clear()
     main(["try"])
+    assert caplog.messages == []
+
+
+def test_an_error_of_the_options_comes_alone(
+    add_verb: Callable[..., None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "SECONDS_OF_SILENCE", 0)
+    caplog.set_level(logging.INFO)
+
+    def wrong(*, threshold: float = 0.5) -> None:
+        raise SettingsError.of("threshold", threshold, "expected a number from 0 to 1")
+
+    add_verb(wrong)
+    main(["try", "--threshold", "30"])
+    main(["try", "--threshold", "high"])
+    main(["try", "--tile", "30"])
+    time.sleep(0.1)
     assert caplog.messages == []
 
 
@@ -139,10 +158,11 @@ def test_completion_of_each_shell_knows_verbs_and_options(monkeypatch: pytest.Mo
 def test_bash_completes_words_paths_modes_and_the_command_of_a_checkout(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in VERBS.keys() - {"train", "export", "pull"}:
+    for name in VERBS.keys() - {"train", "export", "pull", "bench"}:
         monkeypatch.delitem(VERBS, name)
     monkeypatch.setenv("LOOKONCE_COMMAND", "./run")
-    (tmp_path / "mine.yaml").touch()
+    for name in ("mine.yaml", "coming", "two words"):
+        (tmp_path / name).touch()
     script = completion("bash", install=False)
     assert script.endswith("_lookonce lookonce ./run\n")
     cases = {
@@ -152,11 +172,19 @@ def test_bash_completes_words_paths_modes_and_the_command_of_a_checkout(
         "train --device ": " ".join(("auto", *sorted(BACKENDS))),
         "train --data mi": "mine.yaml",
         "train --file mi": "mine.yaml",
-        "train --weights co": "coco",
+        "train --data tw": "two words",
+        "train --weights co": "coming coco",
+        "train --weights com": "coming",
+        "train --export-check onnx,openv": "onnx,openvino",
+        "export --weights co": "coming coco",
         "export --to on": "onnx",
+        "export --to onnx,openv": "onnx,openvino",
+        "export --to onnx,openvino,nc": "onnx,openvino,ncnn",
+        "export --precision fp16,fp": "",
+        "bench --runtime opencv,onn": "opencv,onnxruntime",
         "export --for fri": "frigate",
         "export --qu": "--quiet",
-        "pull co": "coco",
+        "pull coc": "coco",
     }
     calls = "".join(
         f"COMP_WORDS=({' '.join(map(shlex.quote, ['lookonce', *typed.split(' ')]))}); "
@@ -167,6 +195,16 @@ def test_bash_completes_words_paths_modes_and_the_command_of_a_checkout(
     completed = dict(zip(cases, ran.stdout.splitlines(), strict=True))
     completed["train --device "] = " ".join(sorted(completed["train --device "].split()))
     assert completed == cases
+
+
+def test_completion_knows_which_options_are_lists() -> None:
+    listed = {
+        f"{verb} {name}"
+        for verb in VERBS
+        for name, hint in get_type_hints(VERBS[verb].load(), include_extras=True).items()
+        if LISTED in str(hint) and (f"{verb} {name}" in WORDS or name in WORDS)
+    }
+    assert listed == {name for name in LISTS if " " in name} | {"verify runtimes"}
 
 
 def test_a_verb_whose_packages_are_not_installed_is_completed_without_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,3 +268,30 @@ def test_a_tolerant_verb_takes_options_of_any_name(typed: str, normalised: list[
 def test_an_empty_path_is_not_the_working_folder(tokens: list[str]):
     with raises(SettingsError, setting="weights", value=""):
         run_verb(tokens[0], VERBS[tokens[0]], tokens[1:])
+
+
+@pytest.mark.parametrize(
+    ("verb", "tokens", "setting"),
+    [
+        ("bench", [""], "files"),
+        ("bench", ["a.onnx", ""], "files"),
+        ("bench", ["a.onnx", "--names", ""], "names"),
+        ("convert", ["a.weights", "", "--output", "o"], "files"),
+        ("serve", [""], "weights"),
+        ("check", [""], "data"),
+        ("check", ["d", "--only", ""], "only"),
+        ("predict", [""], "source"),
+        ("predict", ["a.jpg", "--classes", ""], "classes"),
+        ("export", ["coco", "--calibration", ""], "calibration"),
+        ("export", ["coco", "--for="], "for"),
+        ("export", ["coco", "--file-name="], "file_name"),
+        ("train", ["--data", ""], "data"),
+        ("train", ["--data=d", "--names", ""], "names"),
+        ("config", ["--runs="], "runs"),
+        ("config", ["--file="], "file"),
+        ("eval", ["--data=d", "--weights=w", "--file="], "file"),
+    ],
+)
+def test_an_empty_value_is_no_value(verb: str, tokens: list[str], setting: str):
+    with raises(SettingsError, "empty", setting=setting, value=""):
+        run_verb(verb, VERBS[verb], tokens)

@@ -1,15 +1,19 @@
 """The field's spellings of options: taken where they mean the same, else suggested."""
 
+import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 from raised import raises
 
+import lookonce
 from lookonce.cli.app import app_of
+from lookonce.cli.main import run_verb
 from lookonce.cli.options import Options, options_of
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
-from lookonce.settings.names import NEAR, SAME, suggestion
+from lookonce.settings.names import NEAR, SAME, VERBS_WITH, suggestion
 from lookonce.settings.schema import Settings
 
 # Typed after a verb -> the option that is set.
@@ -40,6 +44,10 @@ predict --nms-thr=.5 iou-threshold   | predict --nms-thresh=.5 iou-threshold  | 
 eval --iou-thresholds=.5 iou         | eval --predictions=p results           | eval --subset=test split
 info --nc=3 num-classes              | info --width-multiple=.5 width         | bench --duration=2 seconds
 train --gradient-clip=1 clip-norm    | check --ignore=tiny-box skip           | page --force overwrite
+train --tsize=64 image-size          | predict --confthre=.1 threshold        | eval --confthre=.1 score-threshold
+predict --nmsthre=.5 iou-threshold   | eval --tsize=64 image-size             | predict --view-img show
+train --num-machines=2 nnodes        | train --machine-rank=1 node-rank       | train --dist-url=a:1 rdzv-endpoint
+export --calib-data=d calibration    | predict --tile-size=640 tile           | predict --thresh=.1 threshold
 serve --bind=0.0.0.0 host            | serve --address=0.0.0.0 host           | predict --address=0.0.0.0 address
 """
 # Typed after a verb -> the option that does the same in another way.
@@ -57,16 +65,27 @@ serve --name=n model_names           | eval --task=test split                 | 
 check --report html                  | export --target=onnx to                | export --dtype=fp16 precision
 export --quantize precision=int8     | export --no-nms outputs=decoded        | export --raw outputs=raw
 check --include=boxes only           | export --include=onnx to
+train --experiment-name=n name       | train --hyp=h.yaml file                | train --exp-file=e file
+predict --data=d source              | export --data=d calibration            | convert-data --data=d source
+predict --camid=0 source             | predict --path=p source                | predict --save-csv save=csv
+predict --tracker=t track            | predict --dnn runtime=opencv           | train --map eval_every
+predict --overlap-ratio=.1 tile_overlap | predict --out-filename=o output
 export --dynamic-batch batch=0       | train --learning-rat=1 lr              | train --wieghts=w weights
 """
 # Typed after a verb -> what does the same, although the verb has no option for it.
 ELSEWHERE = """
 train --single-cls convert-data      | train --classes=cat convert-data       | serve --token=t LOOKONCE_TOKEN
+predict --dont-show --show           | predict --ext-output csv               | predict --save-result --no-images
+predict --half export                | eval --fp16 export                     | eval --save-json results.json
+eval --save-txt predict              | eval --single-cls convert-data         | eval --classes=cat convert-data
+train --plots report                 | export --conf-thres=.1 stored          | export --nmsthre=.1 stored
+verify --conf-thres=.1 --score-threshold | bench --iou-thres=.5 --iou-threshold  | predict --batch=2 --batch-size
 serve --api-key=t LOOKONCE_TOKEN     | serve --iou=.5 request                 | serve --conf=.5 request
 """
 # What lookonce does not have, and what a verb does not: no option of a similar spelling does it.
 NOWHERE = """
 train --copy-paste | train --translate | train --compile  | train --evolve      | train --image-weights
+train --nosave     | eval --nosave     | check --nosave   | bench --nosave      | predict --line-width=2
 train --mode=train | train --flipud    | train --cutmix   | predict --half      | predict --hide-labels
 eval --plots       | serve --workers=2 | export --topk=9  | export --fraction=1 | convert --classes=3
 verify --limit=3   | verify --imgsz=64 | check --imgsz=64 | diagnose --imgsz=64 | train --token=t
@@ -106,6 +125,63 @@ def test_what_there_is_not_gets_no_suggestion(verb: str, typed: str) -> None:
     with raises(SettingsError) as caught:
         options(verb).normalised([typed])
     assert not str(caught.value).endswith("?")
+
+
+def test_the_verbs_that_are_named_have_the_option() -> None:
+    for words in VERBS_WITH.values():
+        for verbs, option in re.findall(r"([\w, ]+) \(--([\w-]+)\)", words):
+            for verb in re.split(r", | and ", verbs.removeprefix(" and ")):
+                known = options(verb).names | (Settings.model_fields.keys() if verb == "train" else set())
+                assert option.replace("-", "_") in known, words
+
+
+@pytest.mark.parametrize(
+    ("verb", "typed", "told"),
+    [
+        ("predict", "a.jpg -thresh 0.3", "two hyphens: --thresh"),
+        ("predict", "a.jpg -dont_show", "--show"),
+        ("train", "-gpus 0,1", "mean devices?"),
+        ("train", "-data=d", "hyphens: --data"),
+        ("train", "-b 64", "train --help"),
+        ("eval", "-c x.pth", "eval --help"),
+    ],
+)
+def test_options_with_one_hyphen_lead_to_ours(verb: str, typed: str, told: str) -> None:
+    with raises(SettingsError, told):
+        options(verb).normalised(typed.split())
+
+
+def test_a_file_whose_name_begins_with_a_hyphen_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-x").touch()
+    for words in (["-x"], ["-"], ["-y.jpg"], ["--", "-z"]):
+        assert options("predict").normalised(words) == words
+
+
+@pytest.mark.parametrize(
+    ("verb", "typed", "told"),
+    [
+        ("predict", "a.jpg --confidence 30", "confidence (threshold): 30"),
+        ("predict", "a.jpg --threshold 30", "threshold: 30"),
+        ("predict", "a.jpg --nms-thres 30", "unknown setting"),
+        ("predict", "a.jpg --iou-thres 30", "iou_thres (iou_threshold): 30"),
+        ("predict", "a.jpg --max-det 0", "max_det (max_detections): 0"),
+        ("eval", "--data d --weights w --threshold 30", "threshold (score_threshold): 30"),
+        ("eval", "--data d --weights w --batch x", "batch (batch_size): x"),
+        ("config", "--imgsz 100", "imgsz (image_size): 100"),
+        ("config", "--batch x", "batch (batch_size): x"),
+        ("bench", "--weights ", "weights (files): empty"),
+    ],
+)
+def test_an_error_names_the_spelling_that_was_typed(verb: str, typed: str, told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        run_verb(verb, VERBS[verb], typed.split(" "))
+    assert str(caught.value).startswith(told)
+
+
+def test_an_error_names_the_spelling_of_a_python_program() -> None:
+    with raises(SettingsError, "conf (threshold): 30", setting="threshold"):
+        lookonce.predict("a.jpg", conf=30)
 
 
 def test_files_without_an_option_can_be_typed_with_one() -> None:

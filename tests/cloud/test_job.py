@@ -251,7 +251,7 @@ def test_unknown_options_are_noted_and_left_alone(caplog: pytest.LogCaptureFixtu
     assert options.task == "train"
     assert any(message.startswith("s3_config_id: ") for message in caplog.messages)
     assert any(message.startswith("data_ulr: ") and "data_url?" in message for message in caplog.messages)
-    assert any(message.startswith("ckpt_path=outputs/: ") and "output_path" in message for message in caplog.messages)
+    assert any(message.startswith("ckpt_path: outputs/; ") and "output_path" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from lookonce.data.dataset import data_hash
 from lookonce.data.images import image_size_wh, read_image
 from lookonce.data.loader import Loader
 from lookonce.data.local_data import local_data
-from lookonce.data.shards import write_archives
+from lookonce.data.shards import REMOTE, open_shards, write_archives
 from lookonce.data.source import open_data
+from lookonce.data.stored import BROUGHT
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.errors import DataError
@@ -95,6 +96,33 @@ def test_the_images_of_shards_stay_there_and_are_the_same(loose: Path, s3: Any, 
     for one, other in zip(files.image_paths, objects.image_paths, strict=True):
         np.testing.assert_array_equal(read_image(one), read_image(other))
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20_000
+
+
+def test_a_folder_from_elsewhere_reaches_no_object_storage(
+    loose: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_data(loose)
+    write_data([source.split("train"), source.split("val")], tmp_path / "shards", to="shards")
+    put(tmp_path / "shards", "s3://bucket/shards")
+    put(loose, "s3://bucket/data")
+    folders = {
+        "s3://bucket/shards": local_data("s3://bucket/shards", tmp_path / "cache"),
+        "s3://bucket/data": local_data("s3://bucket/data", tmp_path / "cache", streamed=True),
+    }
+    monkeypatch.delenv(BROUGHT)
+    open_shards.cache_clear()
+    s3.requests.clear()
+    for address, folder in folders.items():
+        with raises(DataError, address, path=folder):
+            open_data(folder).split("val")
+    (tmp_path / "shards" / REMOTE).write_text("s3://bucket/shards")  # its archives are here
+    assert data_hash(open_data(tmp_path / "shards").split("val")) == data_hash(source.split("val"))
+    read_image(open_data(tmp_path / "shards").split("val").image_paths[0])
+    assert not s3.requests
+    for address, folder in folders.items():
+        assert local_data(address, tmp_path / "cache", streamed=True) == folder
+        open_shards.cache_clear()
+        assert data_hash(open_data(folder).split("val")) == data_hash(source.split("val"))
 
 
 def epoch_of(folder: Path, rank: int = 0, world_size: int = 1, start: int = 0, workers: int = 1) -> dict[int, str]:

@@ -173,6 +173,7 @@ def test_our_own_yaml_mixes_formats(tmp_path: Path, save_coco: Save, save_voc: S
         ("names: [a]\ntrain: {images: ., annotations: a.json}", "a.json", None, ["mine.yaml", "category id"]),
         ("names: [a]", "mine.yaml", None, ["train", "val", "test", "names"]),
         ("- train", "mine.yaml", None, ["YAML list"]),
+        ("# nothing", "mine.yaml", None, ["is empty"]),
         ("train: [", "mine.yaml", None, ["not YAML"]),
     ],
 )

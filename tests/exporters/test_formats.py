@@ -338,6 +338,14 @@ def assert_printed(pair, image_file: Path, printed: str) -> None:
     assert len(rows) > 5
 
 
+@pytest.mark.parametrize("client", ["with_onnxruntime", "with_opencv", "with_openvino", "with_ncnn"])
+def test_a_client_in_python_without_arguments_says_its_usage(client, monkeypatch):
+    monkeypatch.syspath_prepend(str(CLIENTS))
+    monkeypatch.setattr(sys, "argv", [client])
+    with pytest.raises(SystemExit, match=f"python {client}.py "):
+        runpy.run_path(str(CLIENTS / f"{client}.py"), run_name="__main__")
+
+
 @pytest.mark.parametrize(
     ("client", "file"),
     [

@@ -9,7 +9,7 @@ import pytest
 from lookonce.cli.main import main
 from lookonce.remote.objects import ObjectStore
 from lookonce.shown import without_secrets
-from lookonce.workflows.doctor import doctor
+from lookonce.workflows.doctor import as_text, doctor
 
 SECRET, PASSWORD = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYplanted", "hunter2-planted"
 NOWHERE = "127.0.0.1:1"  # refuses connections
@@ -70,7 +70,8 @@ def test_a_bundle_holds_the_run_without_its_secrets(run: Path, tmp_path: Path, m
     for name in ("settings.yaml", "log.txt"):
         with (run / name).open("a") as file:
             file.write(f"\n# {URL} {SECRET}\n")
-    doctor(bundle=tmp_path / "bundle.zip", run=run)
+    health = doctor(bundle=tmp_path / "bundle.zip", run=run)
+    assert list(as_text(health))[-1] == f"written: {tmp_path / 'bundle.zip'}"
     with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
         held = {entry: archive.read(entry) for entry in archive.namelist()}
     assert held.keys() == {"doctor.txt", "packages.txt", "run/settings.yaml", "run/log.txt"}

@@ -330,6 +330,26 @@ def test_run_says_what_to_do_when_setting_up_fails(checkout: Path) -> None:
     assert "Python 3.11" in done.stderr
 
 
+NO_WHEEL = "no wheel for the current platform"  # as uv says it
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("no space left", "no space left"),
+        (NO_WHEEL, "no route"),
+        ("failed to build", ""),
+    ],
+)
+def test_run_gives_one_reason_and_tries_what_training_needs(checkout: Path, first: str, second: str) -> None:
+    of_train = f'echo "{second}" >&2; exit 2' if second else "exit 0"
+    answers = f'case "$*" in *train*) {of_train} ;; --version) exit 0 ;; esac; echo "{first}" >&2; exit 2'
+    stand_in(checkout.parents[1] / "bin" / "uv", answers)
+    done = call(checkout, "info")
+    assert done.returncode == (1 if second else 0)
+    assert all(done.stderr.count(reason) == 1 for reason in {first, second} - {""})
+
+
 def test_run_names_the_package_to_install_where_python_has_no_venv(checkout: Path) -> None:
     tools = checkout.parents[1] / "bin"
     stand_in(tools / "uv", "exit 127")

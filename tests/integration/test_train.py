@@ -271,7 +271,9 @@ def without_val(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_data_without_a_validation_split_are_divided_alike_in_every_command(without_val: Path, tmp_path: Path) -> None:
+def test_data_without_a_validation_split_are_divided_alike_in_every_command(
+    without_val: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     result = quick(without_val, tmp_path / "runs", epochs=1, val_fraction=0.3, seed=3)
     held_out = (result.run.path / "val.txt").read_text().split()
     assert 1 <= len(held_out) <= 3
@@ -291,6 +293,9 @@ def test_data_without_a_validation_split_are_divided_alike_in_every_command(with
     quick_eval: dict[str, Any] = {"data": without_val, "resamples": 0, "sheet_images": 0}
     scored = evaluate_verb(weights=result.run.path, output=tmp_path / "scores", **quick_eval)
     assert set(scored.results.image_ids.tolist()) <= set(source.split("val").image_ids.tolist())
+    with caplog.at_level("INFO", logger="lookonce"):
+        evaluate_verb(weights=result.run.path, split="train", output=tmp_path / "on-train", **quick_eval)
+    assert f"6 images, also the {len(held_out)} that" in caplog.text
 
     record = load_weights(result.run.path)[1]
     assert canvases_of(record, None, 0, result.run.path)[1].endswith("split 'val'")

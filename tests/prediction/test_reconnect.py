@@ -5,12 +5,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from ports import free_port
 from raised import raises
 
 from lookonce.errors import DataError, SettingsError
-from lookonce.prediction.camera import reconnecting
+from lookonce.prediction.camera import connected, reconnecting
 from lookonce.prediction.renderer import encode
-from lookonce.prediction.sources import read_streamed
+from lookonce.prediction.sources import find_media, read_streamed
 from lookonce.prediction.video import Frame
 from lookonce.prediction.window import Window
 
@@ -29,6 +30,32 @@ def test_a_stream_is_opened_again_with_longer_and_longer_waits_until_the_attempt
     with raises(DataError, "gone"):
         seen += list(reconnecting(lambda: next(connections), "camera 0", 3, waits.append))
     assert waits == [1, 2, 1, 2, 4]
+
+
+def test_the_first_connection_is_repeated_by_the_same_rules() -> None:
+    answers: list[str | DataError] = [DataError("refused"), DataError("refused"), "stream"]
+    waits: list[float] = []
+
+    def connect() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, DataError):
+            raise answer
+        return answer
+
+    assert connected(connect, 2, waits.append) == "stream"
+    assert waits == [1, 2]
+    answers += [DataError("refused"), DataError("refused")]
+    with raises(DataError, "refused"):
+        connected(connect, 1, waits.append)
+    assert waits == [1, 2, 1]
+
+
+def test_a_stream_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(connected, "__defaults__", (waits.append,))
+    with pytest.raises(DataError):
+        find_media(f"http://127.0.0.1:{free_port()}/stream", reconnect=2)
+    assert waits == [1, 2]
 
 
 def test_without_attempts_a_stream_ends_as_it_did() -> None:

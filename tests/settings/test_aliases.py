@@ -209,7 +209,7 @@ def test_what_cannot_change_anything_is_said():
     for option in ({"num_classes": 3}, {"multi_label_thresh": 0.3}, {"out_channel": 24}):
         ((name, value),) = option.items()
         (note,) = train(**option, recipe="modern").notes
-        assert note.startswith(f"{name}={value}: ")
+        assert note.startswith(f"{name}: {value}; ")
 
 
 @pytest.mark.parametrize(("value", "means"), [("True", True), ("False", False), (0, False)])
@@ -371,7 +371,7 @@ def test_every_verb_accepts_every_option_at_its_default(alias, verb: str, option
 def test_another_value_is_explained_where_an_option_means_nothing(old: str, value: str, named: list[str]):
     with pytest.raises(SettingsError) as caught:
         for_verb({old: value}, OPTIONS_OF_EVAL, "eval")
-    assert str(caught.value).startswith(f"{old}={value}: ")
+    assert str(caught.value).startswith(f"{old}: {value}; ")
     assert all(name in str(caught.value) for name in named)
 
 

@@ -46,6 +46,7 @@ def test_far_better_anchors_are_taken(data: Callable[..., tuple[Path, Path]], tm
     typed = line.removeprefix('--anchors "').removesuffix('"')
     assert Settings(anchors=parse_text("anchors", typed)).anchors == advice.fitted.anchors
     assert ET.parse(tmp_path / "plots" / "sizes.svg").getroot().tag.endswith("svg")
+    assert f"written: {tmp_path / 'plots' / 'sizes.svg'}" in as_text(advice)
 
 
 def test_anchors_that_fit_are_kept(data: Callable[..., tuple[Path, Path]]) -> None:

@@ -28,9 +28,10 @@ def test_findings_are_written_and_shown(shared: Callable[[str], Path], tmp_path:
     lines = list(as_text(checked, shown=1))
     assert re.fullmatch(r"  train: 205 .*\b0 %.* 640x480; 2,804 .*", lines[1])
     assert any(line.startswith("warning: box-without-area (2): ") for line in lines)
-    assert lines[-4] == "  and 1 more"
-    assert lines[-3].startswith("364 ")
-    assert "--fix CORRECTED" in lines[-2]  # both boxes without area are left out
+    assert lines[-5] == "  and 1 more"
+    assert lines[-4].startswith("364 ")
+    assert "--fix CORRECTED" in lines[-3]  # both boxes without area are left out
+    assert lines[-2].startswith("written: ")
     assert lines[-1] == "0 errors, 2 warnings, 0 notes"
 
 
@@ -118,6 +119,7 @@ def test_advice_and_page_come_with_the_findings(planted: Path, tmp_path: Path) -
     assert written["advice"]["image_size"] == checked.advice.image_size
     assert [row["image_size"] for row in written["advice"]["rows"]] == list(range(320, 641, 32))
     assert "lookonce check" in (tmp_path / "check.html").read_text()
+    assert {f"written: {tmp_path / name}" for name in ("check.html", "check.json")} <= {*as_text(checked)}
 
 
 def test_images_without_annotations_are_looked_at_alone(shared: Callable[[str], Path], tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_yaml_can_be_read_again(tmp_path: Path):
 def test_notes_go_to_the_error_stream(capsys: pytest.CaptureFixture[str]):
     assert main(["config", "--num_classes=3", "--recipe=modern"]) == 0
     captured = capsys.readouterr()
-    assert "num_classes=3: " in captured.err
+    assert "num_classes: 3; " in captured.err
     assert captured.out.startswith("setting ")
 
 

@@ -119,7 +119,9 @@ def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, im
     predicted = predict(str(source), weights=weights, output=tmp_path / "out", track=True, save="images,json,yolo")
     assert predicted.exit_code == 0
     assert predicted.num_images == 5
-    assert "5 frames" in next(as_text(predicted))
+    first, *_, last = as_text(predicted)
+    assert "5 frames" in first
+    assert "annotated video," in last
     with av.open(str(tmp_path / "out" / "clip.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
     np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12, 0.16], atol=1e-6)
@@ -178,6 +180,7 @@ def test_images_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_e
     assert predicted.exit_code == 1
     assert list(predicted.failed) == [str(tmp_path / "c.mp4")]
     assert (tmp_path / "out" / "b.mp4").exists()
+    assert "images and videos" in list(as_text(predicted))[-1]
 
 
 def test_what_is_saved_is_what_was_asked_for(weights, folder, tmp_path):

@@ -2,7 +2,8 @@
 
 import inspect
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Literal, get_args
@@ -16,12 +17,13 @@ from lookonce.cli.verbs import EXTRAS, VERBS
 from lookonce.errors import COMMAND, SettingsError
 from lookonce.settings.resolve import recipe_names
 from lookonce.settings.schema import Settings
-from lookonce.settings.text import choices_of, kinds_of
+from lookonce.settings.text import PLACES, choices_of, kinds_of
 from lookonce.targets import imported
 
 Shell = Literal["bash", "zsh", "fish"]
 SHELLS = get_args(Shell)
 PUBLISHED, RUNTIMES = "lookonce.weights.published:PUBLISHED", "lookonce.runtimes.registry:RUNTIMES"
+FORMATS = "lookonce.exporters.formats:FORMATS"
 # Options whose type is text -> the words that they take, and the tables that have more; VERB OPTION where verbs differ.
 WORDS: dict[str, tuple[str, ...]] = {
     "recipe": tuple(recipe_names()),
@@ -29,16 +31,18 @@ WORDS: dict[str, tuple[str, ...]] = {
     "split": ("lookonce.data.splits:SPLITS",),
     "runtime": ("auto", RUNTIMES),
     "runtimes": ("auto", "all", RUNTIMES),
+    "bench runtime": ("auto", "all", RUNTIMES),
+    "export_check": (FORMATS,),
     "predict save": ("lookonce.workflows.predict_request:SAVES",),
-    "export to": ("lookonce.exporters.formats:FORMATS",),
+    "export to": (FORMATS,),
     "export for_": ("lookonce.exporters.clients:CLIENTS",),
     "export outputs": ("detections", "decoded", "raw"),
     "convert to": ("lookonce.workflows.convert:WRITERS",),
     "job-file platform": ("lookonce.cloud.job_file:PLATFORMS",),
     "pull source": (PUBLISHED,),
 }
-# Options whose type is text, since they also take patterns and URLs.
-PATHS = frozenset({"file", "data", "source", "calibration"})
+# Those of WORDS that take several words, separated by commas.
+LISTS = ("runtimes", "bench runtime", "export_check", "predict save", "export to", "export outputs", "convert to")
 
 
 def completion(shell: str, *, install: bool) -> str:
@@ -67,13 +71,31 @@ def detected() -> str:
 
 
 def script_for(shell: Shell) -> str:
-    """The parser's script. In bash, files complete where no word does: `--weights co` is coco, `--weights runs/` a
-    folder; and `./run` completes too, if the script was made with it."""
+    """The parser's script. In bash, files complete where no word does: `--weights runs/` is a folder; and `./run`
+    completes too, if the script was made with it."""
     script = root(shell).generate_completion(shell=shell)
     if shell != "bash":
         return script
+    whole_lines = "local IFS=$'\\n'; COMPREPLY=( $(compgen -f"  # by itself it would split a name at its spaces
+    script = BASH_WORDS.sub(_in_bash, script.replace("COMPREPLY=( $(compgen -f", whole_lines))
     commands = " ".join(map(quote, ("lookonce", *filter(None, [os.environ.get(COMMAND)]))))
     return script.replace("complete -F _lookonce lookonce", f"complete -o filenames -o default -F _lookonce {commands}")
+
+
+# The parser's lines for an option that takes words.
+BASH_WORDS = re.compile(r"local -a _c=\((.*)\)\n\s*local _q\n\s*COMPREPLY=\(\)\n\s*for _x in .*\n.*\n\s*done")
+
+
+def _in_bash(lines: re.Match[str]) -> str:
+    """Published names beside the files that match too; and each word of a list, not only its first."""
+    words = tuple(lines[1].replace('"', "").split())
+    if words == _words((PUBLISHED,)):
+        names = "\\n".join(words)
+        return f"local IFS=$'\\n'; COMPREPLY=( $(compgen -f -W $'{names}' -- \"${{cur}}\") )"
+    if words not in [_words(WORDS[name]) for name in LISTS]:
+        return lines[0]
+    last = '"${cur##*,}"'
+    return lines[0].replace('"${cur}"*', f"{last}*").replace('("$_q")', f'("${{cur%{last}}}$_q")')
 
 
 def start_completion(startup_file: Path, folder: Path) -> None:
@@ -134,5 +156,10 @@ def _type_of(verb: str, parameter: inspect.Parameter, shell: Shell) -> Any:
         words = choices_of(name)
     if words:
         literal: Any = Literal
-        return literal[tuple(word for entry in words for word in (imported(entry) if ":" in entry else (entry,)))]
-    return Path if name in PATHS or (is_setting and Path in kinds_of(name)) else None
+        return literal[_words(words)]
+    return Path if (name in PLACES and hint is not bool) or (is_setting and Path in kinds_of(name)) else None
+
+
+def _words(entries: Iterable[str]) -> tuple[str, ...]:
+    """The words of entries of WORDS, those of their tables included."""
+    return tuple(word for entry in entries for word in (imported(entry) if ":" in entry else (entry,)))

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -33,6 +34,7 @@ from lookonce.layout import PLAIN, Layout
 from lookonce.log import command_here, get_logger, has_logged, is_on, logging_to, quiet
 from lookonce.settings.names import suggestion
 from lookonce.shown import shown_lines, without_secrets
+from lookonce.targets import imported
 
 if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does not need
     from cyclopts import CycloptsError
@@ -41,6 +43,7 @@ if TYPE_CHECKING:  # cyclopts and Rich take 0.2 s, which `lookonce --help` does 
 COMPLETIONS = ("--install-completion", "--show-completion")
 FLAGS = ("--help", "--version", *MODES, *COMPLETIONS)
 SECONDS_OF_SILENCE = 0.7
+SECONDS_OF_CHECKS = 0.3  # in which a verb finds what is wrong with its options, so that such an error comes alone
 
 
 def main(tokens: Sequence[str] | None = None, *, from_document: bool = False) -> int:
@@ -164,19 +167,27 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
         from lookonce.cli.options import options_of  # importing the settings takes 0.25 s
 
     leave_without_collecting()
+    started = time.monotonic()
     try:
-        is_help = not {"--help", "-h"}.isdisjoint(tokens)
-        with nullcontext() if is_help else line_if_slow(name), redirect_stdout(sys.stderr if json else sys.stdout):
+        with redirect_stdout(sys.stderr if json else sys.stdout):
             app, function = app_of(name, verb)
             options = options_of(function, name)
             normalised = options.normalised(_typed(token) for token in tokens)
-            console = _console() if is_help else None
+            console = None if {"--help", "-h"}.isdisjoint(tokens) else _console()
             try:
-                result = app(normalised, console=console, exit_on_error=False, print_error=False)
+                call, given, _ = app.parse_args(normalised, console=console, exit_on_error=False, print_error=False)
             except CycloptsError as error:
-                if isinstance(error.__cause__, SettingsError):  # of a converter of ours
-                    raise error.__cause__ from None
-                raise _in_our_words(error, name, options.positional & names_in(normalised)) from error
+                told = error.__cause__  # of a converter of ours
+                if not isinstance(told, SettingsError):
+                    told = _in_our_words(error, name, options.positional & names_in(normalised))
+                raise options.as_typed(told, names_in(tokens)) from error
+            if verb.requires and not console:
+                imported(verb.requires)  # takes longer than its checks
+            try:
+                with nullcontext() if console else line_if_slow(name, started):
+                    result = call(*given.args, **given.kwargs)
+            except SettingsError as error:
+                raise options.as_typed(error, names_in(tokens)) from error
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -204,10 +215,11 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
-        if error.keyword is not None and error.argument and "text" not in (choices := _choices(error.argument.hint)):
+        choices = _choices(setting, error.argument.hint) if error.argument else ["text"]
+        if error.keyword is not None and "text" not in choices:
             words = f"{words}; expected {' or '.join(choices)}"
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
-        value, choices = error.token.value, _choices(error.target_type)
+        value, choices = error.token.value, _choices(setting, error.target_type)
         expected = " or ".join(choices)
         words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
     elif repeated is not None:
@@ -221,12 +233,12 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     return SettingsError(f"{words}; `lookonce {verb} --help` lists the options", setting=setting, value=value)
 
 
-def _choices(kind: Any) -> list[str]:
+def _choices(name: str | None, kind: Any) -> list[str]:
     """The values that an option of this type takes, in words."""
-    from lookonce.settings.text import KINDS_IN_WORDS
+    from lookonce.settings.text import KINDS_IN_WORDS, kinds_in_words
 
     kinds = [one for one in get_args(kind) or (kind,) if one not in (NoneType, Ellipsis)]
-    return [KINDS_IN_WORDS.get(one, str(one)) for one in kinds]
+    return [*(str(one) for one in kinds if one not in KINDS_IN_WORDS), *kinds_in_words(name or "", kinds)]
 
 
 def _show(verb: Verb, result: Any, json: bool) -> None:
@@ -245,14 +257,15 @@ def _show(verb: Verb, result: Any, json: bool) -> None:
 
 
 @contextmanager
-def line_if_slow(name: str) -> Iterator[None]:
-    """Inside the block, log one line if nothing has been logged after a moment, so that no verb seems to hang."""
+def line_if_slow(name: str, started: float) -> Iterator[None]:
+    """Inside the block, log one line if nothing has been logged a moment after `started`, so that no verb seems to
+    hang."""
 
     def say() -> None:
         if not has_logged():
             get_logger().info(f"{name}: starting")
 
-    timer = Timer(SECONDS_OF_SILENCE, say)
+    timer = Timer(max(SECONDS_OF_CHECKS, started + SECONDS_OF_SILENCE - time.monotonic()), say)
     timer.daemon = True
     timer.start()
     try:

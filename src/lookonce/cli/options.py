@@ -2,23 +2,23 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token, convert
 
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger, progress_of
 from lookonce.on_ranks import RanksRequest
 from lookonce.request import old_names_of, require_one_name
-from lookonce.settings.aliases import ALIASES, BY_OLD_NAME, Given, Translation, for_verb, taken_not
-from lookonce.settings.names import SAME, suggestion, taken_for
+from lookonce.settings.aliases import ALIASES, BY_OLD_NAME, Given, Translation, as_spelled, for_verb, taken_not
+from lookonce.settings.names import SAME, VERBS_WITH, suggestion, taken_for
 from lookonce.settings.resolve import require_known
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
-from lookonce.settings.text import TRUTH, choices_of, kinds_of, to_text
+from lookonce.settings.text import PLACES, TRUTH, choices_of, kinds_in_words, kinds_of, to_text
 from lookonce.settings.yaml_file import Entry, read_entries
 
 ON_PROGRESS = "on_progress"
@@ -26,10 +26,8 @@ OF_RANKS = frozenset(known.name for known in fields(RanksRequest))
 # Options of verbs that choose what runs where; of settings their group says so.
 ON_MACHINE = frozenset({"device", "runtime", "runtimes", "threads"})
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
+ONE_HYPHEN = re.compile(r"-([A-Za-z][\w-]*)(?:=.*)?", re.DOTALL)
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
-
-# Settings that are a mistake if they are typed without a value; "none" is none.
-WEIGHTS = frozenset({"weights", "backbone_weights"})
 
 NO_TRAITS: Mapping[str, Mapping[str, Any]] = {}
 
@@ -80,6 +78,7 @@ class Options:
             token = left.pop(0)
             name, value = self._split(token)
             if name is None:
+                self._require_two_hyphens(token)
                 if self.one_value_each and not self.positional and not token.startswith("-"):
                     raise SettingsError(
                         f"{token!r}: no option before this value; expected --epochs 30 or epochs=30", value=token
@@ -94,6 +93,20 @@ class Options:
         if not self.takes_old_names and not self.tolerant:
             items = self._translated(items, self.positional if left or _has_words(items) else frozenset())
         return [*(item if isinstance(item, str) else self._option(*item) for item in items), *left]
+
+    def _require_two_hyphens(self, token: str) -> None:
+        """SettingsError for `-thresh`, as Darknet's options are typed, and for a letter; -h is help."""
+        match = ONE_HYPHEN.fullmatch(token)
+        if match is None or token == "-h" or Path(token).exists():
+            return
+        if self._is_known(name := match[1].replace("-", "_")) and len(name) > 1:
+            raise SettingsError(f"{token}: expected two hyphens: --{match[1]}", setting=name)
+        hint = self._hint(name) if len(name) > 1 else f"; `lookonce {self.verb} --help` lists the options"
+        raise SettingsError(f"unknown option {token}{hint}", setting=name)
+
+    def as_typed(self, error: SettingsError, typed: Collection[str]) -> SettingsError:
+        """The error with the spelling of its option that was typed. typed: the names of the typed options."""
+        return as_spelled(error, {name: own for name, own in self._typed_names.items() if name in typed})
 
     def _renamed(self, items: Sequence[str | Typed]) -> list[str | Typed]:
         """Options under their new names; SettingsError if one is given under both."""
@@ -113,7 +126,8 @@ class Options:
         by_words: the options that are given by position.
         """
         typed = [item for item in items if isinstance(item, Typed)]
-        entries = [entry for item in typed if self._is_file(item) for entry in read_entries(Path(item.value or ""))]
+        files = [_not_empty("file", item.value or "", [Path]) for item in typed if self._is_file(item)]
+        entries = [entry for file in files for entry in read_entries(Path(file))]
         require_known(entries, {*self.names, *self.new_names})
         for outdated in self.new_names.keys() & {entry.name for entry in entries}:
             require_one_name(outdated, self.new_names[outdated], [entry.name for entry in entries])
@@ -180,17 +194,18 @@ class Options:
         of_switches = {f"no_{name}" for name in self.switches}
         unknown = [name for name in names if not self._is_known(name) and name not in of_switches]
         if unknown:
-            of_verb = (old for old, alias in BY_OLD_NAME.items() if alias.means_in(self.verb, self.names))
-            known = [*self.names, "file", *(BY_OLD_NAME if self.takes_old_names else of_verb)]
-            hints = {
-                name: suggestion(name, known, self.verb, similar=False)
-                or _of_training(name)
-                or suggestion(name, known)
-                or f"; `lookonce {self.verb} --help` lists the options"
-                for name in unknown
-            }
-            words = "\n".join(f"unknown setting {name}{hint}" for name, hint in hints.items())
+            words = "\n".join(f"unknown setting {name}{self._hint(name)}" for name in dict.fromkeys(unknown))
             raise SettingsError(words, setting=unknown[0])
+
+    def _hint(self, name: str) -> str:
+        of_verb = (old for old, alias in BY_OLD_NAME.items() if alias.means_in(self.verb, self.names))
+        known = [*self.names, "file", *(BY_OLD_NAME if self.takes_old_names else of_verb)]
+        return (
+            suggestion(name, known, self.verb, similar=False)
+            or _of_training(name)
+            or suggestion(name, known)
+            or f"; `lookonce {self.verb} --help` lists the options"
+        )
 
     def _option(self, name: str, value: str | None) -> str:
         if name.startswith("no_") and name.removeprefix("no_") in self.switches and value is None:
@@ -207,12 +222,12 @@ class Options:
 
 
 def _of_training(name: str) -> str:
-    """ "; it is an option of lookonce train (--image-size) ..." for a setting that another verb lacks; else ""."""
+    """ "; it is an option of lookonce train (--epochs)" for a setting that another verb lacks; else ""."""
     setting = name if name in Settings.model_fields else taken_for(name, Settings.model_fields)
     if setting is None:
         return ""
-    also = ", eval, predict and export" if setting == "image_size" else ""
-    return f"; it is an option of lookonce train (--{setting.replace('_', '-')}){also}"
+    option = setting.replace("_", "-")
+    return f"; it is an option of lookonce {VERBS_WITH.get(setting, f'train (--{option})')}"
 
 
 def _has_words(items: Iterable[str | Typed]) -> bool:
@@ -286,7 +301,10 @@ def command_of(
             name = renames.get(parameter.name, parameter.name)
             of_group = {"group": group("machine")} if name in ON_MACHINE else {}
             annotation = _annotated(
-                parameter.replace(name=name), hints[parameter.name], of_group | {**traits.get(parameter.name, {})}
+                parameter.replace(name=name),
+                hints[parameter.name],
+                of_group | {**traits.get(parameter.name, {})},
+                takes_empty=tolerant,
             )
             parameters.append(parameter.replace(name=name, annotation=annotation))
     parameters = sorted([*parameters, *of_ranks], key=lambda parameter: parameter.kind)  # **flags stay last
@@ -309,24 +327,44 @@ def command_of(
     return call
 
 
-def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any]) -> Any:
-    """A switch that is off by default gets no --no-x, and help omits the default of an empty tuple."""
+def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any], *, takes_empty: bool) -> Any:
+    """A switch that is off by default gets no --no-x, and help omits the default of an empty tuple.
+
+    takes_empty: text may be empty, as a cloud platform passes what is not set.
+    """
     implied: dict[str, Any] = {"negative": ()} if parameter.default is False else {}
     if parameter.default == ():
         implied = {"show_default": False}
     if int in (hint, *get_args(hint)) and str not in get_args(hint):
         implied |= {"converter": lambda _, tokens: int(tokens[0].value)}  # cyclopts would round 5.5
-    if hint in (Path, Path | None) and parameter.kind is not parameter.VAR_POSITIONAL:
-        implied |= {"converter": lambda _, tokens: Path(_not_empty(parameter.name, tokens[0].value))}
+    elif parameter.default != "" and not ({Path} if takes_empty else {str, Path}).isdisjoint(_kinds(hint)):
+        implied |= {"converter": _converter(parameter.name, _kinds(hint))}
     return Annotated[hint, Parameter(**{**implied, **traits})]
 
 
-def _not_empty(name: str, path: str) -> str:
-    """SettingsError if a typed path is empty: Path("") would be the working folder, and training would start from
+def _kinds(hint: Any) -> list[Any]:
+    """The types of a parameter: of Path | None, list[Path] and tuple[Path, ...] it is Path."""
+    return [kind for part in get_args(hint) for kind in _kinds(part)] or [hint]
+
+
+def _converter(name: str, kinds: Collection[Any]) -> Callable[[Any, Sequence[Token]], Any]:
+    """The parser's conversion to a type, for an option that takes no empty text."""
+
+    def converted(kind: Any, tokens: Sequence[Token]) -> Any:
+        for token in tokens:
+            _not_empty(name.rstrip("_"), token.value, kinds)
+        return convert(kind, tokens)
+
+    return converted
+
+
+def _not_empty(name: str, text: str, kinds: Collection[Any]) -> str:
+    """SettingsError if a typed value is empty: Path("") would be the working folder, and training would start from
     random weights."""
-    if not path:
-        raise SettingsError.of(name, path, "expected a path; is a variable of the shell unset?")
-    return path
+    if not text:
+        expected = " or ".join(kinds_in_words(name, kinds))
+        raise SettingsError.of(name, text, f"expected {expected}; is a variable of the shell unset?")
+    return text
 
 
 def unwrapped(docstring: str) -> str:
@@ -378,8 +416,8 @@ def group(key: str) -> Group:
 
 def _parameter(name: str, kind: type, group: Group, help_text: str, default: str) -> inspect.Parameter:
     words: dict[str, Any] = {"metavar": _placeholder(name)} if CAN_NAME_VALUES else {}
-    if name in WEIGHTS:
-        words |= {"converter": lambda _, tokens: _not_empty(name, tokens[0].value)}
+    if name == "file" or Path in kinds_of(name) or name in PLACES:  # "none" is none
+        words |= {"converter": _converter(name, [Path])}
     shown_default = (lambda _: default) if default else False
     options = Parameter(help=help_text, group=group, show_default=shown_default, **words)
     return inspect.Parameter(

@@ -173,7 +173,7 @@ def read_flags(flags: Mapping[str, Any], environment: Mapping[str, str]) -> tupl
     own |= {name: value for name, value in flags.items() if name in OWN}
     own["data_url"] = own.get("data_url") or flags.get("data") or chosen.get("data", "")
     for name in sorted(SET_BY_JOB.keys() & (flags.keys() | chosen.keys())):
-        get_logger().warning(f"{name}={flags.get(name, chosen.get(name))}: ignored; {SET_BY_JOB[name]}")
+        get_logger().warning(f"{name}: {flags.get(name, chosen.get(name))}; ignored; {SET_BY_JOB[name]}")
     settings = {name: value for name, value in flags.items() if _is_setting(name)}
     unknown = sorted(flags.keys() - OWN - settings.keys() - SET_BY_JOB.keys() - {"enable_modelarts", "data"})
     for name in unknown:  # platforms add their own

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lookonce.data.dataset import Dataset
-from lookonce.data.stored import read_stored
+from lookonce.data.stored import is_brought, not_brought, read_stored
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.remote.objects import Location, ObjectStore
@@ -92,6 +92,10 @@ def open_shards(folder: Path) -> Shards:
     remote = folder / REMOTE
     address = remote.read_text(encoding="utf-8", errors="replace") if remote.is_file() else None
     location = None if address is None else Location.parse(address)
+    if location is not None and not is_brought(folder):
+        if not all((folder / archive).is_file() for archive in places):
+            raise not_brought(folder, location)
+        location = None
     return Shards(folder=folder, places=places, location=location, store=open_store())
 
 

@@ -4,6 +4,7 @@ A folder on this machine has the annotations, empty folders for the images, and 
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from lookonce.storage import write_file
 
 MARKER = ".images-at.json"
 MAX_BYTES = 1 << 30
+# JSON list of the folders that this command, or the one that started this rank, brought here from object storage. In
+# any other folder, which may be a stranger's, a marker could name whatever the user's credentials open.
+BROUGHT = "LOOKONCE_BROUGHT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +33,31 @@ class Stored:
     store: ObjectStore
 
 
+def mark_as_brought(folder: Path) -> None:
+    os.environ[BROUGHT] = json.dumps(sorted({*_brought(), str(folder.resolve())}))
+
+
+def is_brought(folder: Path) -> bool:
+    return str(folder.resolve()) in _brought()
+
+
+def _brought() -> list[str]:
+    folders: list[str] = json.loads(os.environ.get(BROUGHT, "[]"))
+    return folders
+
+
+def not_brought(folder: Path, location: Location) -> DataError:
+    problem = f"its images are in object storage, which is read only if the command names it; name {location} instead"
+    return DataError.at(folder, problem)
+
+
 def keep_in_store(folder: Path, location: Location, names: Iterable[str]) -> None:
     """Make `folder` stand for the images `names` below `location`."""
     names = sorted(names)
     for below in {name.rpartition("/")[0] for name in names}:
         (folder / below).mkdir(parents=True, exist_ok=True)
     write_file(folder / MARKER, json.dumps({"location": str(location), "names": names}))
+    mark_as_brought(folder)
 
 
 def stored_below(folder: Path) -> list[str]:
@@ -76,7 +99,10 @@ def _found(path: Path) -> tuple[Stored, str] | None:
 
 
 def _opened(folder: Path) -> Stored:
-    return _read(folder / MARKER, (folder / MARKER).stat().st_mtime_ns)
+    stored = _read(folder / MARKER, (folder / MARKER).stat().st_mtime_ns)
+    if not is_brought(folder):
+        raise not_brought(folder, stored.location)
+    return stored
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +19,8 @@ from PIL import ImageGrab
 from lookonce.errors import DataError
 from lookonce.log import get_logger
 from lookonce.prediction.video import Frame, seconds_since
+
+T = TypeVar("T")
 
 SCREEN_SECONDS = 0.04  # minimum time between two screenshots
 LONGEST_WAIT = 30.0  # seconds between two attempts to reconnect
@@ -89,12 +92,28 @@ def reconnecting(
             if error is not None:
                 raise error
             return
-        seconds = min(2.0**failed, LONGEST_WAIT)
+        _pause(f"{name}: the connection ended" if error is None else str(error), failed, attempts, wait)
         failed += 1
-        why = f"{name}: the connection ended" if error is None else str(error)
-        get_logger().warning(f"{why}; attempt {failed} of {attempts} to reconnect in {seconds:g} s")
-        wait(seconds)
         offset = seconds_since(started)
+
+
+def connected(connect: Callable[[], T], attempts: int, wait: Callable[[float], object] = time.sleep) -> T:
+    """What the first connection to a live source gives; it is repeated by the rules of `reconnecting`."""
+    failed = 0
+    while True:
+        try:
+            return connect()
+        except DataError as error:
+            if failed == attempts:
+                raise
+            _pause(str(error), failed, attempts, wait)
+        failed += 1
+
+
+def _pause(why: str, failed: int, attempts: int, wait: Callable[[float], object]) -> None:
+    seconds = min(2.0**failed, LONGEST_WAIT)
+    get_logger().warning(f"{why}; attempt {failed + 1} of {attempts} to reconnect in {seconds:g} s")
+    wait(seconds)
 
 
 def _frame(image: NDArray[np.uint8], started: float) -> Frame:

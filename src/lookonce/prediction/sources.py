@@ -24,7 +24,7 @@ from lookonce.data.links import report_links
 from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
-from lookonce.prediction.camera import LatestFrame, camera_frames, reconnecting, screen_frames
+from lookonce.prediction.camera import LatestFrame, camera_frames, connected, reconnecting, screen_frames
 from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
 from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header, refuse
 from lookonce.remote.local_copy import CACHE
@@ -157,7 +157,7 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     if is_remote(text):
         return _in_store(text, as_files=as_files)
     if is_url(text):
-        return _at_url(text, reconnect)
+        return connected(lambda: _at_url(text, reconnect), reconnect)
     try:
         is_here = Path(text).exists()
     except OSError as too_long:
@@ -406,8 +406,8 @@ def _at_url(url: str, reconnect: int) -> Media:
     responses = iter([response])
 
     def motion_jpeg() -> Iterator[Frame]:
-        connected = next(responses, None) or open_url(url)
-        for seconds, content in connected.images() if connected else ():
+        opened = next(responses, None) or open_url(url)
+        for seconds, content in opened.images() if opened else ():
             yield Frame(seconds=seconds, pixels=partial(read_streamed, content, name))
 
     return _live(name, str(place), motion_jpeg, reconnect)

@@ -6,7 +6,7 @@ is noted; no option is ignored silently. The table of docs/modelzoo.md is genera
 """
 
 import re
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -119,8 +119,8 @@ class Alias:
         if self.new:
             option = f"--{self.new.replace('_', '-')}"
             step = f"did you mean {self.new}?" if self.new in known else f"pass it to {verb}"
-            return f"{self.old}={value}: no effect here; it is an option of {verb} ({option}); {step}"
-        return f"{self.old}={value}: {self.differs}"
+            return f"{self.old}: {value}; no effect here; it is an option of {verb} ({option}); {step}"
+        return f"{self.old}: {value}; {self.differs}"
 
 
 def is_true(value: Any) -> bool:
@@ -351,12 +351,25 @@ def as_named(error: SettingsError, typed: Collection[str], verb: str, *, from_do
         meant = [alias for alias in own if alias.new == error.setting]
     text = str(error)
     for new in dict.fromkeys(alias.new for alias in meant):
-        names = [alias.old for alias in meant if alias.new == new]
-        if any(_word(name).search(text) for name in names):
-            continue
-        both = f"{', '.join(names)} ({new})"
-        text = _word(new).sub(both, text, count=1) if _word(new).search(text) else f"{both}: {text}"
+        text = _beside(text, new, [alias.old for alias in meant if alias.new == new])
     return SettingsError(text, **error.fields)
+
+
+def as_spelled(error: SettingsError, names: Mapping[str, str]) -> SettingsError:
+    """The error with the name of its setting as the user spelled it beside ours: `confidence (threshold): 30; ...`.
+
+    names: spelling -> our name, of the given options.
+    """
+    spelled = [name for name, own in names.items() if own == error.setting]
+    return SettingsError(_beside(str(error), error.setting or "", spelled), **error.fields) if spelled else error
+
+
+def _beside(text: str, new: str, names: Sequence[str]) -> str:
+    """A message with other names of a setting beside ours, unless it names one of them."""
+    if any(_word(name).search(text) for name in names):
+        return text
+    both = f"{', '.join(names)} ({new})"
+    return _word(new).sub(both, text, count=1) if _word(new).search(text) else f"{both}: {text}"
 
 
 def _concerns(alias: Alias, error: SettingsError) -> bool:

@@ -9,13 +9,14 @@ SAME: dict[str, str] = {
     **dict.fromkeys(("confidence", "conf", "conf_thres", "conf_thresh", "conf_threshold"), "threshold score_threshold"),
     **dict.fromkeys(("confidence_threshold", "score_thr", "score_thresh"), "threshold score_threshold"),
     **dict.fromkeys(("min_score", "thr", "thresh", "threshold", "score_threshold"), "threshold score_threshold"),
+    **dict.fromkeys(("confthre", "conf_thre"), "threshold score_threshold"),
     **dict.fromkeys(("iou", "nms_iou", "iou_thr", "iou_thres", "iou_thresh"), "iou_threshold"),
-    **dict.fromkeys(("nms_threshold", "nms_thresh", "nms_thre", "nms_thr"), "iou_threshold"),
+    **dict.fromkeys(("nms_threshold", "nms_thresh", "nms_thre", "nmsthre", "nms_thr"), "iou_threshold"),
     **dict.fromkeys(("iou_thresholds", "iou_thrs"), "iou"),
     **dict.fromkeys(("max_det", "max_dets", "top_k", "topk", "keep_top_k", "max_per_img"), "max_detections"),
     **dict.fromkeys(("agnostic_nms", "class_agnostic", "class_agnostic_nms"), "agnostic"),
     **dict.fromkeys(("imgsz", "img", "img_size", "img_shape", "input_size"), "image_size"),
-    **dict.fromkeys(("input_shape", "test_size", "resolution"), "image_size"),
+    **dict.fromkeys(("input_shape", "test_size", "tsize", "resolution"), "image_size"),
     **dict.fromkeys(("weights", "checkpoint", "ckpt", "model", "pretrained_weights", "load_from"), "weights files"),
     "cfg": "files",
     **dict.fromkeys(("dataset", "data_yaml", "annotations"), "data"),
@@ -43,6 +44,11 @@ SAME: dict[str, str] = {
     **dict.fromkeys(("eval_interval", "val_interval"), "eval_every"),
     **dict.fromkeys(("resume_from", "resume_from_checkpoint"), "resume"),
     **dict.fromkeys(("width_multiple", "width_mult", "width_multiplier", "widen_factor"), "width"),
+    **dict.fromkeys(("num_nodes", "num_machines"), "nnodes"),
+    "machine_rank": "node_rank",
+    "dist_url": "rdzv_endpoint",
+    **dict.fromkeys(("calib", "calib_data", "calibration_data", "calibration_images"), "calibration"),
+    "tile_size": "tile",
     **dict.fromkeys(("bind", "address", "listen"), "host"),
     **dict.fromkeys(("ignore", "exclude"), "skip"),
     "nc": "num_classes",
@@ -71,14 +77,22 @@ NEAR: dict[str, str] = {
     **dict.fromkeys(("project", "output", "out_dir", "output_dir", "save_dir"), "runs output html"),
     **dict.fromkeys(("work_dir", "workdir", "log_dir", "logdir"), "runs output"),
     "name": "runs output model_names",
+    "experiment_name": "name output",
     "report": "html",
     "exist_ok": "run overwrite",
     "config": "file",
-    "cfg": "file config",
+    **dict.fromkeys(("cfg", "hyp", "exp_file"), "file config"),
     "save_txt": "save=yolo",
     "save_json": "save=json",
     "save_crop": "save=crops",
-    "nosave": "images=false",
+    "save_csv": "save=csv",
+    "out_filename": "output",
+    "tracker": "track",
+    "overlap_ratio": "tile_overlap",
+    "data": "source calibration",
+    **dict.fromkeys(("path", "camid"), "source"),
+    "dnn": "runtime=opencv",
+    **dict.fromkeys(("map", "calc_map"), "eval_every eval"),
     **dict.fromkeys(("freeze", "freeze_layers", "freeze_backbone"), "freeze_stages"),
     "pretrained": "weights",
     "cos_lr": "schedule=cosine",
@@ -126,8 +140,31 @@ NEAR: dict[str, str] = {
     "checks": "doctor",
     "settings": "config",
 }
-# (Verb, spelling) -> what does the same there and is no option of the verb.
+# (Verb, spelling) -> what does the same there; NEAR is for all verbs that have the option.
 ELSEWHERE: dict[tuple[str, str], str] = {
+    ("predict", "nosave"): "did you mean images=false?",
+    **dict.fromkeys(
+        (("predict", word) for word in ("save_result", "save_images", "save_img")),
+        "annotated images are written unless --no-images is given",
+    ),
+    **dict.fromkeys(
+        (("predict", word) for word in ("dont_show", "noshow", "no_show")), "a window opens with --show alone"
+    ),
+    ("predict", "ext_output"): "detections.json has the boxes, and --save csv writes them as a table",
+    **dict.fromkeys((("predict", word) for word in ("mjpeg_port", "json_port")), "`lookonce serve` sends detections"),
+    **dict.fromkeys(
+        ((verb, word) for verb in ("predict", "eval", "bench", "serve", "page") for word in ("half", "fp16", "int8")),
+        "`lookonce export --precision` writes a file in fp16 or int8",
+    ),
+    ("eval", "save_json"): "results.json is always written",
+    ("eval", "save_txt"): "`lookonce predict --save yolo` writes label files",
+    ("eval", "single_cls"): "`lookonce convert-data --rename` makes one class of several",
+    ("eval", "classes"): "`lookonce convert-data --classes` keeps some classes of a data set",
+    **dict.fromkeys(((verb, "plots") for verb in ("train", "eval")), "`lookonce report` draws the curves"),
+    **dict.fromkeys(
+        (("export", word) for word, meant in SAME.items() if meant.split()[0] in ("threshold", "iou_threshold")),
+        "the file has the thresholds that are stored with the weights; predict and eval set others",
+    ),
     ("train", "single_cls"): "`lookonce convert-data --rename` makes one class of several",
     ("train", "classes"): "`lookonce convert-data --classes` keeps some classes of a data set",
     **dict.fromkeys(
@@ -138,6 +175,20 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         (("serve", word) for word, meant in SAME.items() if meant.split()[0] in ("threshold", "iou_threshold")),
         "each request sets its threshold and iou_threshold",
     ),
+}
+
+
+# Setting of training -> the verbs that have such an option, where those are not train alone.
+VERBS_WITH: dict[str, str] = {
+    "image_size": "train, eval, predict and export (--image-size)",
+    "score_threshold": "predict (--threshold) and eval (--score-threshold)",
+    "iou_threshold": "predict and eval (--iou-threshold)",
+    "max_detections": "predict and eval (--max-detections)",
+    "batch_size": "train and eval (--batch-size)",
+    "device": "train, eval, predict, bench and serve (--device)",
+    "data": "train, eval and verify (--data)",
+    "weights": "train, eval and predict (--weights)",
+    "names": "eval, predict and export (--names)",
 }
 
 

@@ -142,12 +142,15 @@ def coerce(name: str, value: Any) -> Any:
     try:
         valid = _adapter(name).validate_python(parse_text(name, value))
     except ValidationError as error:
-        raise SettingsError(f"{name}={shortened(value)}: {explain(name, error)}", setting=name, value=value) from None
+        raise _wrong(name, value, explain(name, error)) from None
     if not has_only_int64(valid):
-        raise SettingsError(
-            f"{name}={shortened(value)}: expected whole numbers of up to 64 bits", setting=name, value=value
-        )
+        raise _wrong(name, value, "expected whole numbers of up to 64 bits")
     return valid
+
+
+def _wrong(name: str, value: Any, problem: str) -> SettingsError:
+    shown = "empty" if value == "" else shortened(value)
+    return SettingsError(f"{name}: {shown}; {problem}", setting=name, value=value)
 
 
 def _merge(layers: Iterable[_Layer]) -> Resolved:

@@ -300,7 +300,7 @@ class Settings(BaseModel):
     """Maximum change of the aspect ratio: by a factor of (1 + jitter) / (1 - jitter); 0 disables it."""
     flip: float = _setting(0.5, "augmentation", ge=0, le=1)
     """Probability of a horizontal flip."""
-    hue: float = _setting(0.015, "augmentation", unit="colour circle", ge=0, le=0.5)
+    hue: float = _setting(0.015, "augmentation", unit="colour circles", ge=0, le=0.5)
     """Maximum hue shift in either direction."""
     saturation: float = _setting(1.5, "augmentation", ge=1)
     """Maximum saturation factor; the minimum is its inverse. 1 disables it."""

@@ -1,5 +1,6 @@
 """Settings as text: parses typed text, explains validation errors, and formats values."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -94,13 +95,20 @@ KINDS_IN_WORDS = {
     tuple: "a list of numbers",
     str: "text",
 }
+# Options whose type is text, since they also take patterns and URLs.
+PLACES = frozenset({"file", "data", "source", "calibration", "images", "probe"})
+
+
+def kinds_in_words(name: str, kinds: Iterable[Any]) -> list[str]:
+    """The types that an option takes: ["a path or URL", "true or false"]."""
+    in_words = KINDS_IN_WORDS | ({str: "a path or URL"} if name in PLACES else {})
+    return [words for kind, words in in_words.items() if kind in kinds and not (kind is Path and str in kinds)]
 
 
 def kind_in_words(name: str) -> str:
     """Allowed values in words: "a whole number, at least 1", "auto, leaky or silu"."""
     kinds = kinds_of(name)
-    expected = [words for kind, words in KINDS_IN_WORDS.items() if kind in kinds]
-    choices = [*choices_of(name), *expected]
+    choices = [*choices_of(name), *kinds_in_words(name, kinds)]
     alternatives = " or ".join(filter(None, [", ".join(choices[:-1]), *choices[-1:]]))
     return ", ".join(part for part in (alternatives, range_of(name)) if part)
 
@@ -110,8 +118,8 @@ def explain(name: str, error: ValidationError) -> str:
     own_words = [problem["ctx"]["error"] for problem in error.errors() if problem["type"] == "value_error"]
     if own_words:
         return str(own_words[0])
-    unit = f" ({unit_of(name)})" if unit_of(name) else ""
-    return f"expected {kind_in_words(name)}{unit}"
+    unit = unit_of(name)
+    return f"expected {kind_in_words(name)}{f', in {unit}' if unit and unit not in name else ''}"
 
 
 def to_text(value: Any) -> str:

@@ -95,7 +95,8 @@ class Progress:
             loss = sum(self._losses) / len(self._losses)
             fps = self._since_line.images_per_second
             get_logger().info(
-                f"epoch[{epoch}], iter[{step}], loss:{loss:.6f}, fps:{fps:.2f} imgs/sec, lr:{result.lr}", extra=IN_TABLE
+                f"epoch[{epoch}], iter[{step}], loss:{loss:.6f}, fps:{fps:.2f} imgs/sec, lr:{result.lr:.6g}",
+                extra=IN_TABLE,
             )
             self._losses.clear()
             self._since_line = Speed()

@@ -49,7 +49,8 @@ class Fit:
 class AnchorAdvice:
     """now: the current anchors; fitted: the new ones; chosen: fitted if its gain is significant, else now.
 
-    held_out: for each half of the images, mean IoU of the current anchors and of those fitted to the other half.
+    held_out: for each half of the images, mean IoU of the current anchors and of those fitted to the other half. plot:
+    the file of this name, if it was written.
     """
 
     split: str
@@ -59,6 +60,7 @@ class AnchorAdvice:
     now: Fit
     fitted: Fit
     held_out: tuple[tuple[float, float], ...]
+    plot: Path | None = None
 
     @property
     def gain_is_real(self) -> bool:
@@ -126,6 +128,7 @@ def anchors(
         now=_measure(sizes, before),
         fitted=_measure(sizes, after),
         held_out=tuple(_held_out(sizes, rows, before, seed, restarts)),
+        plot=plot,
     )
     if plot is not None:
         write_scatter(plot, sizes, {"now": before, "fitted": after}, max(hw))
@@ -146,6 +149,8 @@ def as_text(advice: AnchorAdvice) -> Iterator[str]:
     yield f"mean IoU on each half, fitted to the other half: {halves or 'unknown, fewer than 10 images with objects'}"
     needed = f"{REAL_GAIN:g} mean IoU on both halves without loss of recall"
     kept = f"no significant gain ({needed}): keep the current anchors"
+    if advice.plot is not None:
+        yield f"written: {advice.plot}"
     yield "the fitted anchors are better: use them" if advice.gain_is_real else kept
     yield f'--anchors "{to_text(advice.chosen.anchors)}"'
 

@@ -20,7 +20,7 @@ from lookonce import __version__
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.layout import PLAIN, Layout
-from lookonce.log import progress_bar
+from lookonce.log import get_logger, progress_bar
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.runtimes.registry import names_for, runtimes_for
@@ -111,6 +111,7 @@ def bench(
             if pipeline and count == max(thread_counts):
                 cases.append((replace(one, pipeline=True), count))
     folder = output_folder(output, "bench")
+    get_logger().info(f"measuring {counted(len(cases), 'case')}, each for about {seconds:g} s in a process of its own")
     measured = list(_measure_all(cases))
     pairs = [(case.pipeline, row) for (case, _), row in zip(cases, measured, strict=True)]
     rows, pipelines = (tuple(row for is_whole, row in pairs if is_whole == wanted) for wanted in (False, True))

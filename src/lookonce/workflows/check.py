@@ -41,12 +41,14 @@ class Fixed:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """The result of `check`; command: the one that repeats it; fixed: the corrected copy if `fix` was given."""
+    """The result of `check`; command: the one that repeats it; fixed: the corrected copy if `fix` was given; files:
+    those of `json_file` and `html`."""
 
     result: CheckResult
     command: str
     fixed: Fixed | None = None
     advice: Advice | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def num_errors(self) -> int:
@@ -140,7 +142,9 @@ def check(
     options = (*(("--images", images) if images else ()), *(("--follow-links",) if follow_links else ()))
     again = command("check", data, *options)
     recommended = None if trained_on is None else advise(trained_on)
-    checked = Checked(result=result, command=again, fixed=fixed, advice=recommended)
+    checked = Checked(
+        result=result, command=again, fixed=fixed, advice=recommended, files=(*filter(None, (json_file, html)),)
+    )
     if json_file is not None:
         write_file(json_file, json.dumps(as_json(checked), indent=1) + "\n")
     if html is not None:
@@ -248,6 +252,7 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
     elif (fixable := sum(bool(FINDING_KINDS[found.name].fix) for found in result.findings)) and is_labelled:
         yield f"`{checked.command} --fix CORRECTED` writes a copy with {counted(fixable, 'finding')} corrected"
+    yield from (f"written: {file}" for file in checked.files)
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)
 
 

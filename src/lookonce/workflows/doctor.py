@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -48,7 +48,10 @@ class MachineCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
+    """bundle: the .zip file, if it was written."""
+
     findings: tuple[MachineCheck, ...]
+    bundle: Path | None = None
 
     @property
     def exit_code(self) -> int:
@@ -67,7 +70,7 @@ def doctor(*, bundle: Path | None = None, run: Path | None = None) -> Health:
     health = Health(findings=tuple(examine()))
     if bundle is not None:
         write_bundle(bundle, health, run)
-    return health
+    return replace(health, bundle=bundle)
 
 
 def write_bundle(path: Path, health: Health, run: Path | None) -> None:
@@ -94,6 +97,8 @@ def as_text(health: Health) -> Iterator[str]:
         yield f"{finding.verdict:<8} {finding.name:<{width}}  {finding.text}"
         if finding.advice:
             yield f"{'':<8} {'':<{width}}  -> {finding.advice}"
+    if health.bundle is not None:
+        yield f"written: {health.bundle}"
 
 
 def examine() -> Iterator[MachineCheck]:

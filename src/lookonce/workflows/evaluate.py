@@ -11,7 +11,6 @@ from rich.table import Table
 
 from lookonce.cores import memory_kept
 from lookonce.data.dataset import Dataset, data_hash
-from lookonce.data.held_out import VAL
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError, require_setting
 from lookonce.evaluation.analysis import Analysis, analyse, analysis_as_json, errors_as_json, image_errors
@@ -36,7 +35,7 @@ from lookonce.shown import UNDEFINED, shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
-from lookonce.workflows.validation_split import with_val_of
+from lookonce.workflows.validation_split import split_to_score
 
 INTERVALS = ("AP", "AP50")
 
@@ -167,9 +166,11 @@ def _evaluate(
         find_weights(path)  # before anything slow
     needs_images, links = bool(request.detectors), request.follow_links
     source = open_data(request.data, request.images, needs_images=needs_images, follow_links=links, streamed=True)
-    if needs_images and request.split == VAL:
-        source = with_val_of(source, weights or against, request.names)
-    dataset = source.split(request.split).with_never_found()
+    dataset = (
+        split_to_score(source, request.split, weights or against, request.names)
+        if needs_images
+        else source.split(request.split)
+    ).with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = _checkpoint_to_describe(weights) if request.store_thresholds else None
@@ -374,7 +375,9 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
         values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
         yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
-    yield "best at: the confidence threshold with the highest F1"
+    has_dash = UNDEFINED in [curve.best_threshold for curve in evaluation.analysis.curves.values()]
+    dash = "; -: none of its objects was detected, or the data has none" if has_dash else ""
+    yield f"best at: the confidence threshold with the highest F1{dash}"
     for name, interval in evaluation.intervals.items():
         yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():

@@ -137,7 +137,7 @@ def export(
     if for_ is not None:
         plan = _client(for_, asked, to=to, outputs=outputs, file_name=file_name, check=check).plan
         asked, outputs = replace(plan, precision=precision), plan.outputs
-    plans = _plans(_formats(to), asked, outputs)
+    plans = _plans(_formats(to), asked, outputs, image_size)
     weights = _checkpoint_at(weights)
     paths_in = partial(_paths, weights, plans, file_name, image_size)
     place = output or (_beside(weights) if file_name is None else Path())
@@ -224,8 +224,12 @@ def check_export(model: nn.Module, record: ModelRecord, to: str) -> list[str]:
     return lines
 
 
-def _plans(formats: list[str], asked: ExportPlan, outputs: str | None) -> list[tuple[str, ExportPlan]]:
-    """(format, plan) of each file. SettingsError for a precision that the format does not support, or no batch size."""
+def _plans(
+    formats: list[str], asked: ExportPlan, outputs: str | None, image_size: int | str | None
+) -> list[tuple[str, ExportPlan]]:
+    """(format, plan) of each file. SettingsError for a precision that the format does not support, or no size."""
+    if image_size is not None:
+        size_hw(image_size)  # before PyTorch is loaded
     if asked.batch < 0:
         raise SettingsError.of("batch", asked.batch, "expected 0 or more (0 accepts any batch size)")
     for name in formats:

@@ -57,8 +57,8 @@ class Predicted:
     images: the result of each image; empty for videos and streams, whose results are in the files only. failed: name
     -> error message of each image that could not be read; exit_code is 1 if there are any. output: the folder, None if
     nothing was written; saves: what was written; pre_labels: the data set of --as-labels; of_frames: SOURCE contains
-    videos; is_main: False on all ranks but 0, whose result is the same. parts: those of a manifest; what could not be
-    read is in their files, and counted there.
+    videos; annotated: what has annotated copies, in words; is_main: False on all ranks but 0, whose result is the same.
+    parts: those of a manifest; what could not be read is in their files, and counted there.
     """
 
     output: Path | None
@@ -66,6 +66,7 @@ class Predicted:
     parts: "PredictedParts | None" = None
     pre_labels: Path | None = None
     of_frames: bool = False
+    annotated: str = "images"
     is_main: bool = True
     images: list[PredictedImage] = field(default_factory=list)
     num_images: int = 0
@@ -191,7 +192,13 @@ def predict_with(
         "agnostic": detector.agnostic,
     }
     context = Context(folder=folder, record=runtime.record, head=head | other_choices(request))
-    predicted = Predicted(output=folder, saves=saves, of_frames=bool(media.clips), is_main=rank_group.is_main)
+    predicted = Predicted(
+        output=folder,
+        saves=saves,
+        of_frames=bool(media.clips),
+        annotated=_kinds_of(media),
+        is_main=rank_group.is_main,
+    )
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
         if request.as_labels and predicted.images and rank_group.is_main:
@@ -201,6 +208,13 @@ def predict_with(
             predicted.pre_labels = folder / PRE_LABELS
             write_data([dataset], predicted.pre_labels, to=request.as_labels, scores=scores)
     return predicted
+
+
+def _kinds_of(media: Media) -> str:
+    """ "images", "video", "images and videos"."""
+    videos = "video" if len(media.clips) == 1 else "videos"
+    has_images = len(media.known) > len(media.clips)
+    return " and ".join([*(["images"] if has_images or not media.clips else []), *([videos] if media.clips else [])])
 
 
 def _run(
@@ -349,7 +363,7 @@ def as_text(predicted: Predicted) -> Iterator[str]:
         also = " and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"
     names = {
-        "images": "annotated images",
+        "images": f"annotated {predicted.annotated}",
         "json": "detections.json, results.json",
         "jsonl": "detections.jsonl",
         "csv": "detections.csv",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from lookonce.errors import SettingsError, require_fraction, require_setting
 from lookonce.model.nms import MOST_CANDIDATES
@@ -20,6 +20,7 @@ from lookonce.workflows.detector_request import DetectorRequest
 
 SAVES = ("images", *TEXT_OUTPUTS, "crops")
 SAVE_ALIASES = {"pictures": "images"}  # an earlier name, which scripts may still use
+SOURCE = "a path or URL; several images, or arrays: lookonce.load(WEIGHTS).predict(IMAGES)"
 DEFAULT_SAVES = "images,json"
 Engine = Literal["local", "ray"]
 Labels = Literal["yolo", "coco", "voc", "labelme", "label-studio", "cvat"]
@@ -66,8 +67,8 @@ class PredictRequest(DetectorRequest):
     follow_links
         Read images of a folder through symbolic links that lead out of it; without it they are refused.
     reconnect
-        Attempts in a row to reconnect a camera or stream that ends or breaks, 1, 2, 4 ... up to 30 seconds apart; 0
-        ends there.
+        Attempts in a row to connect to a camera or stream that is not there, ends or breaks, 1, 2, 4 ... up to 30
+        seconds apart; 0 ends there.
     show
         Show annotated images in a window, which Escape closes; a stream ends with it. Needs a display and tkinter.
     images
@@ -84,7 +85,7 @@ class PredictRequest(DetectorRequest):
         Address of the Ray cluster, such as auto or ray://HOST:10001. Default: RAY_ADDRESS, or this machine alone.
     """
 
-    source: str = field(kw_only=False)
+    source: Annotated[str, SOURCE] = field(kw_only=False)
     weights: Path | None = None
     threshold: float | None = None
     output: Path | None = None

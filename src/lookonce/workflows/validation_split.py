@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lookonce.data.dataset import Dataset
 from lookonce.data.findings import ignore
 from lookonce.data.held_out import VAL, choose_held_out, lacks_val, relative_names, with_held_out
 from lookonce.data.source import open_data
@@ -13,6 +14,7 @@ from lookonce.log import get_logger, progress_of
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.reports.content import read_run
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.names import counted
 from lookonce.settings.schema import Settings
 from lookonce.storage import write_file
 
@@ -47,6 +49,22 @@ def with_val_of(source: DataSource, weights: Path | None, names: Path | None = N
     if weights is None or not lacks_val(source, _of_split({})["train_split"]):
         return with_val(source, {})
     return with_val(source, load_runtime(weights, names=names).record.settings)
+
+
+def split_to_score(source: DataSource, split: str, weights: Path | None, names: Path | None = None) -> Dataset:
+    """A split for the detections of `weights`: val as in `with_val_of`. It logs if training held images out of the
+    split, which are scored too."""
+    if split == VAL:
+        return with_val_of(source, weights, names).split(split)
+    dataset, run = source.split(split), run_of(weights)
+    if run is not None and lacks_val(source, split):
+        num_held_out = len({*relative_names(dataset.image_paths)} & {*read_names(run)})
+        if num_held_out:
+            get_logger().info(
+                f"split {split!r}: {counted(len(dataset), 'image')}, also the {num_held_out:,} that training held out "
+                "for validation; --split val evaluates those alone"
+            )
+    return dataset
 
 
 def held_out_names(

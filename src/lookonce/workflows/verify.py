@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 import lookonce
 from lookonce.cores import usable_threads
 from lookonce.data.dataset import Dataset
-from lookonce.data.held_out import VAL
 from lookonce.data.images import read_image
 from lookonce.data.source import open_data
 from lookonce.detections import Detections
@@ -39,7 +38,7 @@ from lookonce.settings.names import counted, split_list
 from lookonce.settings.record import Thresholds
 from lookonce.storage import write_file
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.validation_split import with_val_of
+from lookonce.workflows.validation_split import split_to_score
 
 RAW_IMAGES = 8  # images whose raw head outputs are compared
 AP_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8": 0.015}
@@ -175,7 +174,7 @@ def verify(
     paths = with_files_of_run([find_weights(file) for file in files])
     beside = paths[0] if (paths[0] / "checkpoints").is_dir() else paths[0].resolve().parent
     source = open_data(str(data), images, follow_links=follow_links)
-    dataset = (with_val_of(source, paths[0], names) if split == VAL else source).split(split)
+    dataset = split_to_score(source, split, paths[0], names)
     subjects = open_subjects(paths, runtimes, names)
     add_references(subjects)
     ask_all(subjects, dataset, on_progress)

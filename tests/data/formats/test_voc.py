@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from raised import raises
 
-from lookonce.data.findings import RaiseOnError
+from lookonce.data.findings import Finding, RaiseOnError
 from lookonce.data.source import open_data
 from lookonce.errors import DataError
 
@@ -117,6 +117,28 @@ def test_a_file_beside_its_image_is_named_like_a_listed_one(tmp_path: Path, save
     with raises(DataError, "object 1", "<name>", path="a.xml") as caught:
         open_data(tmp_path).split("train")
     assert "XML" not in str(caught.value)
+
+
+def test_an_empty_file_is_told_as_empty(tmp_path: Path, save_image: Save) -> None:
+    xml = "<annotation><object><name>x</name><bndbox>{}</bndbox></object></annotation>"
+    corners = "<xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+    (tmp_path / "a.xml").write_text(xml.format(corners))
+    (tmp_path / "b.xml").touch()
+    for stem in ("a", "b", "c"):
+        save_image(tmp_path / f"{stem}.jpg", 100, 50)
+    findings: list[Finding] = []
+    open_data(tmp_path).read("train", findings.append)
+    of_b, of_c = (finding.message for finding in findings)
+    assert of_b.endswith("b.xml is empty")
+    assert of_c.endswith("is not used")
+
+
+def test_a_listed_empty_file_is_told_as_empty(tmp_path: Path, save_voc: Save, save_image: Save) -> None:
+    save_voc(tmp_path, {"a": [CAT]}, {"train": ["a"]})
+    add_images(tmp_path, save_image, "a")
+    (tmp_path / "Annotations" / "a.xml").write_text("\n")
+    with raises(DataError, "is empty", path="a.xml"):
+        open_data(tmp_path).read("train", RaiseOnError())
 
 
 def test_the_missing_image_of_a_file_without_a_list_is_expected_among_the_others(

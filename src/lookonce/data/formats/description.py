@@ -67,7 +67,8 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, OSError) as error:
         raise DataError.at(path, f"is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise DataError.at(path, f"is a YAML {type(content).__name__}; expected keys such as train, val, names")
+        found = "is empty" if content is None else f"is a YAML {type(content).__name__}"
+        raise DataError.at(path, f"{found}; expected keys such as train, val, names")
     if "names" in content:  # no, 010 and null are names too, not False, 8 and None
         content["names"] = as_text["names"]
     return content

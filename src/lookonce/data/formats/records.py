@@ -81,7 +81,12 @@ def read_json(path: Path, expected: str) -> Any:
 def read_xml(path: Path, expected: str) -> ET.Element:
     """The root of an annotation file; DataError if it cannot be read. expected: "CVAT annotations"."""
     try:
-        return ET.fromstring(read_regular_file(path))
+        content = read_regular_file(path)
+        if not content.strip():
+            raise DataError.at(path, f"is empty; expected {expected}")
+        return ET.fromstring(content)
+    except DataError:
+        raise
     except (ET.ParseError, OSError, ValueError) as error:
         raise DataError.at(path, f"cannot be read as XML ({error}); expected {expected}") from error
 
@@ -175,9 +180,14 @@ class RecordReader:
         if len(self.splits()) == 1:
             # Images beside the annotated ones.
             known, folders = set(paths), {path.parent for path in paths}
-            for path in (self._root / file for file in Listing(self._root).images):
+            listing = Listing(self._root)
+            unread = {Path(file).stem: file for file in listing.with_suffix(self._files[0][0].suffix.lower())}
+            for path in (self._root / file for file in listing.images):
                 if path.parent in folders and path not in known:
-                    report(Finding.at("image-without-annotation", path, "has no annotation and is not used"))
+                    file = unread.get(path.stem)
+                    is_empty = file is not None and not (self._root / file).stat().st_size
+                    why = f"is not used: {file} is empty" if is_empty else "has no annotation and is not used"
+                    report(Finding.at("image-without-annotation", path, why))
         if not self._class_names:
             others = [image for other in self.splits() if other != split for image in self._images(other, ignore)]
             self._class_names = self._classes_of({box.name for image in (*images, *others) for box in image.boxes})
