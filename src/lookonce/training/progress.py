@@ -144,7 +144,7 @@ class Progress:
         loss = sum(self._losses) / len(self._losses)
         speed = self._since_line.images_per_second
         get_logger().info(
-            f"epoch[{epoch}], iter[{step}], loss:{loss:.6f}, fps:{speed:.2f} imgs/sec, lr:{lr}", extra=IN_TABLE
+            f"epoch[{epoch}], iter[{step}], loss:{loss:.6f}, fps:{speed:.2f} imgs/sec, lr:{lr:.6g}", extra=IN_TABLE
         )
         self._losses.clear()
         self._since_line = Speed()
