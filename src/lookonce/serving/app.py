@@ -47,7 +47,7 @@ FORM_PAGE = """<!doctype html>
 :root { color-scheme: light dark; }
 body { max-width: 40rem; margin: 0 auto; padding: 20px 16px; font: 16px/1.5 system-ui, sans-serif; }
 input, button { font: inherit; max-width: 100%; }
-button { min-height: 44px; padding: 7px 14px; }
+button { min-height: 44px; padding: 7px 14px; margin: 0 4px 8px 0; }
 label { display: block; }
 </style>
 <body>

@@ -128,7 +128,7 @@ def anchors(
         held_out=tuple(_held_out(sizes, rows, before, seed, restarts)),
     )
     if plot is not None:
-        write_scatter(plot, sizes, {"now": before, "fitted": after}, max(hw))
+        write_scatter(plot, sizes, {"current anchors": before, "fitted anchors": after}, max(hw))
     return advice
 
 
