@@ -13,7 +13,7 @@ from lookonce.model.nms import select_detections
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import FULL_CHANNELS
 
-INK, PALE, BLUE, ORANGE, GREY = "#1c2430", "#eef2f7", "#2f6fb0", "#d9762b", "#9aa5b1"
+INK, PALE, BLUE, ORANGE, GREY = "#1c2430", "#eef2f7", "#2f6fb0", "#b55a12", "#64707f"
 COLORS = {"conv": BLUE, "max pool": ORANGE, "upsample": ORANGE, "concat": GREY}
 
 
@@ -94,7 +94,7 @@ def suppression() -> str:
         for shift, shown, values in ((0, boxes, scores[:, 0]), (260, kept.boxes_xyxy, kept.scores)):
             for (left, top, right, bottom), score in zip(shown.tolist(), values.tolist(), strict=True):
                 yield rect(left + shift, top, right - left, bottom - top, line=BLUE)
-                yield text(left + shift + 4, top + 13, f"{score:.1f}", color=BLUE)
+                yield text(left + shift + 4, top + 11, f"{score:.1f}", color=BLUE)
         yield text(20, 172, "above the score threshold") + text(280, 172, "after NMS at IoU 0.5")
 
     return svg(510, 184, parts())

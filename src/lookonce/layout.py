@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from lookonce.shown import shown_lines
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+class Styled(str):
+    """A line with the escape sequences of its style; what else would act on a terminal is written out in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +25,14 @@ class Layout:
     def lines(self, part: "RenderableType", *, least_width: int = 0) -> Iterator[str]:
         """The lines of one of Rich's tables or texts; least_width: columns, also where the terminal is narrower."""
         from rich.console import Console
+        from rich.segment import Segment, Segments
 
         text = StringIO()
         width = max(self.width, least_width)
-        Console(file=text, width=width, force_terminal=self.is_terminal, highlight=False).print(part)
-        yield from text.getvalue().splitlines()
+        console = Console(file=text, width=width, force_terminal=self.is_terminal, highlight=False)
+        harmless = [Segment(shown_lines(segment.text), segment.style) for segment in console.render(part)]
+        console.print(Segments(harmless), end="")
+        yield from map(Styled, text.getvalue().splitlines())
 
 
 PLAIN = Layout()

@@ -20,7 +20,8 @@ Taking = TypeVar("Taking", bound=Callable[..., Any])
 def takes(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result]], Callable[P, Result]]:
     """A function of one request becomes one of its fields: verb(Request(a=1)) is called as verb(a=1).
 
-    Signature and docstring are those of the dataclass, so each option and its help stand in one place.
+    Signature and docstring are those of the dataclass, so each option and its help stand in one place; its own options
+    come before those of its bases.
     """
 
     def decorate(function: Callable[[Request], Result]) -> Callable[P, Result]:
@@ -35,7 +36,9 @@ def takes(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result
 
         result = get_type_hints(function)["return"]
         known = cast("Any", verb)  # to mypy a Callable has no attributes
-        known.__signature__ = inspect.signature(request).replace(return_annotation=result)
+        own, signature = inspect.get_annotations(cast("Any", request)), inspect.signature(request)
+        options = sorted(signature.parameters.values(), key=lambda option: (option.kind, option.name not in own))
+        known.__signature__ = signature.replace(parameters=options, return_annotation=result)
         known.__annotations__ = get_type_hints(request, include_extras=True) | {"return": result}
         known.__doc__ = _documented(request)
         known.__old_names__ = old_names_of(request)

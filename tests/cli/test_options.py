@@ -3,13 +3,13 @@
 import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 from raised import raises
 
 from lookonce.cli.main import run_verb
-from lookonce.cli.options import Options, command_of, options_of, unwrapped
+from lookonce.cli.options import Options, _placeholder_of, command_of, options_of, unwrapped
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
 from lookonce.on_ranks import RanksRequest
@@ -211,7 +211,7 @@ def test_a_switch_that_is_off_by_default_has_no_opposite_and_a_table_says_what_a
     )
     assert check[0] is bool
     assert check[1].negative == ()
-    assert [traits.show_default for _, traits in (check, sizes, score)] == [None, False, False]
+    assert [traits.show_default for _, traits in (check, sizes, score)] == [False, False, False]
     assert score[1].negative != ()
 
 
@@ -295,3 +295,19 @@ def test_an_empty_path_is_not_the_working_folder(tokens: list[str]):
 def test_an_empty_value_is_no_value(verb: str, tokens: list[str], setting: str):
     with raises(SettingsError, "empty", setting=setting, value=""):
         run_verb(verb, VERBS[verb], tokens)
+
+
+@pytest.mark.parametrize(
+    ("hint", "word"),
+    [
+        (int | None, "N"),
+        (int | str | None, "N|TEXT"),
+        (Path, "PATH"),
+        (tuple[float, ...], "NUMBER..."),
+        (list[str] | None, "TEXT..."),
+        (Literal["fp32", "fp16"], "WORD"),
+        (bool | None, ""),
+    ],
+)
+def test_values_have_the_placeholders_of_settings(hint: Any, word: str) -> None:
+    assert _placeholder_of(hint) == word

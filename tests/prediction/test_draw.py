@@ -109,3 +109,14 @@ def test_words_stand_out_from_their_ground(label):
     ground, words = class_color(label), text_color(class_color(label))
     low, high = sorted((luminance(ground), luminance(words)))
     assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2.2, level AA
+
+
+def test_a_long_name_ends_in_dots_and_leaves_room_for_its_score_and_the_image():
+    names = ("a name that would be far wider than the whole image if it were drawn in full",)
+    image = np.zeros((100, 200, 3), np.uint8)
+    boxes = np.array([[20, 40, 60, 80]], np.float32)
+    one = Detections(boxes_xyxy=boxes, scores=np.array([0.5], np.float32), labels=np.array([0]))
+    drawn = draw(image, one, names)
+    columns = np.flatnonzero((drawn == class_color(0)).all(axis=2).any(axis=0))
+    assert 100 < np.ptp(columns) < 160  # at most 0.6 of the width for the name; then the score
+    assert (drawn != draw(image, one, names, show_scores=False)).any()

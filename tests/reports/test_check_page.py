@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -87,3 +88,12 @@ def test_the_verdict_is_one_sentence(result: CheckResult, clean_data: Path) -> N
     clean = check_data(open_data(clean_data), decode=False)
     assert "errors" not in verdict(clean)
     assert "every check passed" in render_check(CheckPage(title="a", result=clean))
+
+
+def test_a_chart_of_lost_objects_is_shown_only_if_some_are_lost(result: CheckResult) -> None:
+    advice = advise(result.datasets[0])
+    assert advice is not None
+    for tiny in (0.0, 0.1):
+        rows = tuple(replace(row, tiny=tiny, crowded=0.0) for row in advice.rows)
+        page = render_check(CheckPage(title="a", result=result, advice=replace(advice, rows=rows)))
+        assert ("Lost objects" in page) is (tiny > 0)

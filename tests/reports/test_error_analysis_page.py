@@ -155,7 +155,7 @@ def test_the_summary_says_what_matters_and_warns_of_few_objects() -> None:
     assert re.search(r"'cat' \(AP50 0\.750\), worst .*'d<g\|' \(0\.250\)", said)
     assert re.search(r"20 objects .*'d<g\|'", said)
     assert re.search(r"undetected .*\(12\.5\) .*class .*\(5\.0\)", said)
-    assert "tiny: AP50 0.100" in said
+    assert "tiny (AP50 0.100)" in said
     assert "last epoch" in said
     [alone] = sentences(Content(title="", run=Run(folder=Path(), settings={}, rows=[], record=None)))
     assert "not been scored" in alone

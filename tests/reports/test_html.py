@@ -3,10 +3,12 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from raised import raises
 
 from lookonce.data.dataset import Dataset
@@ -137,12 +139,12 @@ def test_only_changed_settings_are_shown_first_and_a_dash_stands_for_nothing_to_
     assert ">lr<" in shown
     assert ">momentum<" not in shown
     assert ">momentum<" in page
-    assert '<td class="number" data-value="-1.0">-</td>' in page
+    assert '<td class="number" data-value="-1.0">–</td>' in page
 
 
 def test_a_class_without_objects_has_a_dash_and_no_bar() -> None:
     assert "meter" in fraction(0.0, meter=True)
-    assert fraction(-1, meter=True) == '<td class="number" data-value="-1">-</td>'
+    assert fraction(-1, meter=True) == '<td class="number" data-value="-1">–</td>'
 
 
 def test_a_run_that_has_only_begun_gives_a_page_too(tmp_path: Path) -> None:
@@ -205,3 +207,29 @@ def test_the_first_batch_of_the_run_is_embedded(tmp_path: Path) -> None:
 def test_boxes_are_mapped_by_position_and_size() -> None:
     page = render(full_content())
     assert page.count("The strongest colour: 1 in a cell.") == 2  # two boxes in cells of their own; train only
+
+
+def test_text_on_every_ground_of_the_page_has_the_contrast_of_wcag_aa() -> None:
+    css = (resources.files("lookonce.reports") / "page.css").read_text(encoding="utf-8")
+    for block in re.findall(r":root {([^}]*)}", css):
+        colors = {name: rgb_of(value) for name, value in re.findall(r"--([\w-]+): #(\w{6})", block)}
+        parts = {name: int(value) / 100 for name, value in re.findall(r"--([\w-]+): (\d+)%", block)}
+        ground, surface, ink = colors["ground"], colors["surface"], colors["ink"]
+        pairs = [(colors[text], below) for text in ("ink", "faint", "accent") for below in (ground, surface)]
+        pairs += [(surface, colors[chip]) for chip in ("wrong", "alert", "series-6")]
+        # The cells of the confusion matrix with a share of 100 %: the strongest colour below text.
+        for part, series in (("good", "series-3"), ("bad", "series-2")):
+            pairs.append((ink, parts[part] * colors[series] + (1 - parts[part]) * surface))
+        assert min(contrast(*pair) for pair in pairs) >= 4.5
+
+
+def rgb_of(value: str) -> NDArray[np.float64]:
+    return np.array([int(value[place : place + 2], 16) for place in (0, 2, 4)], np.float64)
+
+
+def contrast(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The contrast ratio of WCAG 2.2, 1 to 21."""
+    parts = np.stack([first, second]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    low, high = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return float((high + 0.05) / (low + 0.05))

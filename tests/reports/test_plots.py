@@ -1,3 +1,4 @@
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -99,3 +100,17 @@ def test_long_numbers_at_the_y_axis_have_room_beside_its_label(y_high: float, bo
     assert f'viewBox="{box}"' in svg
     left, _, width, _ = box.split()
     assert f'viewBox="{left} -24 {width} 274"' in standalone(svg, "lr")
+
+
+def test_one_point_stands_in_the_middle_of_its_axis_which_has_no_other_tick() -> None:
+    svg = line_chart("loss", [Series(name="loss", points=[(1, 2.0)], color=1)], y_label="loss")
+    assert 'cx="265.0"' in svg
+    assert re.findall(r'text-anchor="middle" style[^>]*>([^<>]+)<', svg) == ["1", "epoch"]
+
+
+def test_a_narrow_page_leaves_out_labels_of_bars_that_would_touch_there() -> None:
+    labels = [f"{edge}+" for edge in (0, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512)]
+    svg = bar_chart("sizes", labels, [("train", [1.0] * len(labels), 1)], x_label="pixels", y_label="objects")
+    shown = re.findall(r'<text [^>]*?(class="wide")? style[^>]*>(\d+\+)</text>', svg)
+    assert [text for kind, text in shown if not kind] == ["0+", "16+", "64+", "128+", "256+", "512+"]
+    assert [text for _, text in shown] == labels

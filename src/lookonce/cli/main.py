@@ -30,7 +30,7 @@ from lookonce.errors import (
     shortened,
 )
 from lookonce.exit_codes import ExitCode
-from lookonce.layout import PLAIN, Layout
+from lookonce.layout import PLAIN, Layout, Styled
 from lookonce.log import command_here, get_logger, has_logged, is_on, logging_to, quiet
 from lookonce.settings.names import suggestion
 from lookonce.shown import shown_lines, without_secrets
@@ -251,7 +251,8 @@ def _show(verb: Verb, result: Any, json: bool) -> None:
             console = Console()
             layout = Layout(width=console.width, is_terminal=console.is_terminal)
         for line in verb.lines(result, layout):
-            print(shown_lines(line if verb.is_file else command_here(line)))
+            text = line if verb.is_file else command_here(line)
+            print(text if isinstance(line, Styled) else shown_lines(text))
     elif getattr(result, "is_main", True):
         print(without_secrets(as_json(result)))
 

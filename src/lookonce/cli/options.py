@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter, Token, convert
 
@@ -328,13 +329,17 @@ def command_of(
 
 
 def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any], *, takes_empty: bool) -> Any:
-    """A switch that is off by default gets no --no-x, and help omits the default of an empty tuple.
+    """A switch that is off by default gets no --no-x, and help omits its default, as it omits an empty one.
 
     takes_empty: text may be empty, as a cloud platform passes what is not set.
     """
     implied: dict[str, Any] = {"negative": ()} if parameter.default is False else {}
-    if parameter.default == ():
-        implied = {"show_default": False}
+    if parameter.default is False or parameter.default in ("", ()):
+        implied |= {"show_default": False}
+    elif parameter.default is True:
+        implied |= {"show_default": to_text}  # true, as the defaults of settings are shown
+    if CAN_NAME_VALUES and (word := _placeholder_of(hint)):
+        implied |= {"metavar": word}
     if int in (hint, *get_args(hint)) and str not in get_args(hint):
         implied |= {"converter": lambda _, tokens: int(tokens[0].value)}  # cyclopts would round 5.5
     elif parameter.default != "" and not ({Path} if takes_empty else {str, Path}).isdisjoint(_kinds(hint)):
@@ -428,6 +433,16 @@ def _parameter(name: str, kind: type, group: Group, help_text: str, default: str
 # cyclopts has it since a release after 4.0; without it help shows STR.
 CAN_NAME_VALUES = "metavar" in inspect.signature(Parameter).parameters
 PLACEHOLDERS: dict[Any, str] = {Path: "PATH", int: "N", float: "NUMBER", tuple: "LIST", Literal: "WORD", str: "TEXT"}
+
+
+def _placeholder_of(hint: Any) -> str:
+    """Placeholder of a value of that type, such as N, N|TEXT or PATH...; "" for a switch."""
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind in (tuple, list, Sequence):
+        return f"{_placeholder_of(parts[0])}..."
+    if kind in (Union, UnionType):
+        return "|".join(filter(None, map(_placeholder_of, parts)))
+    return PLACEHOLDERS.get(kind or hint, "")
 
 
 def _placeholder(name: str) -> str:

@@ -101,7 +101,7 @@ def job(
     Parameters
     ----------
     task
-        train or eval. [train]
+        train or eval. Default: train.
     data_url
         Labelled images: s3://BUCKET/KEY, obs://BUCKET/KEY or a path of a folder, a .zip, or shards. Default: the
         environment variable of this name; likewise for train_url and checkpoint_url.
@@ -122,13 +122,13 @@ def job(
     names
         File with the class names, one per line, for a .ckpt or .weights file that does not contain them.
     need_modelarts_dataset_unzip
-        False disables unpacking of a .zip with the data. [True]
+        False disables unpacking of a .zip with the data. Default: True.
     modelarts_dataset_unzip_name
         Name of the .zip to unpack, without .zip, if there are several.
     run
-        Name of the run below train_url [job]; its evaluation is RUN-eval [eval].
+        Name of the run below train_url; its evaluation is RUN-eval. Default: job, and eval for an evaluation alone.
     split
-        Split to evaluate. [val]
+        Split to evaluate. Default: val.
     """
     given = {name: value for name, value in locals().items() if name != "flags"} | flags
     with logging_to():

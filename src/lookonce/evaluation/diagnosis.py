@@ -270,8 +270,8 @@ def check_scores(found: Sequence[tuple[Dataset, Results]]) -> Check:
     scores = np.concatenate([results.scores for _, results in found])
     counts, _ = np.histogram(scores, bins=edges)
     bins = zip(edges[:-1], edges[1:], counts, strict=True)
-    shown = ", ".join(f"{low:g} to {high:g}: {count}" for low, high, count in bins)
-    evidence = f"detections: {len(scores):,}, images: {num_images}; by score {shown}"
+    shown = ", ".join(f"{count:,} from {low:g} to {high:g}" for low, high, count in bins)
+    evidence = f"{counted(len(scores), 'detection')} in {counted(num_images, 'image')}; by score: {shown}"
     best = float(scores.max(initial=0))
     if best < edges[2]:
         evidence = f"the highest score is {best:.3f}: the network detects nothing anywhere; {evidence}"

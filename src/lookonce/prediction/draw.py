@@ -37,16 +37,18 @@ WIDE_FONTS = (
     "Nirmala.ttf",
     "seguisym.ttf",
 )
+WIDEST = 0.6  # share of the image's width that a class name takes at most
 HALO = 0.55  # factor on the brightness of the pixels around each line
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Style:
-    """Sizes for one image in pixels: line width of a box, font height, padding around the text."""
+    """Sizes for one image in pixels: line width of a box, font height, padding around the text, its widest name."""
 
     line: int
     letters: int
     padding: int
+    widest: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,12 @@ def _style(width: int, height: int, detections: Detections) -> _Style:
         box_sides = np.sqrt(np.prod(detections.boxes_xyxy[:, 2:] - detections.boxes_xyxy[:, :2], axis=1))
         letters = min(letters, max(side / 60, float(np.median(box_sides)) / 5))
     letters = round(max(9.0, letters))
-    return _Style(line=max(1, round(side / 300)), letters=letters, padding=max(1, round(letters / 5)))
+    return _Style(
+        line=max(1, round(side / 300)),
+        letters=letters,
+        padding=max(1, round(letters / 5)),
+        widest=round(WIDEST * width),
+    )
 
 
 def _whole_pixels(box_xyxy: NDArray[np.float32], width: int, height: int) -> Rectangle:
@@ -142,9 +149,19 @@ def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) ->
         text, font = f"class {label}", _font(OWN_FONT, style.letters)
     assert font is not None  # Pillow has one
     # Rendered in two parts for the cache: there are few names and few numbers, but many pairs.
-    ink = np.hstack([_lettering(text, font), _lettering(numbers, font)])
+    ink = np.hstack([_lettering(_fitted(text, font, style.widest), font), _lettering(numbers, font)])
     height, width = ink.shape
     return _Tag(ink=ink, size_wh=(width + 2 * style.padding, height + 2 * style.padding))
+
+
+@lru_cache(maxsize=4096)
+def _fitted(name: str, font: Font, widest: int) -> str:
+    """The name, or as much of its start as fits: a longer one would cover the image, and push the score out of it."""
+    shown = name
+    while name and font.getlength(shown) > widest:
+        name = name[:-1]
+        shown = f"{name}..."
+    return shown
 
 
 @lru_cache(maxsize=4096)

@@ -114,7 +114,7 @@ def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[
         before = rows[rows.index(best) - 1]
         yield f"At {before.image_size}, {_lost(before)}; at {best.image_size}, {_lost(best)}."
     else:
-        yield f"Even at {best.image_size}, {_lost(best)}."
+        yield f"At {best.image_size}, the smallest size compared, {_lost(best)}."
     if best is not last:
         yield (
             f"An image takes {best.gflop:.1f} GFLOP at {best.image_size} and {last.gflop:.1f} at "
@@ -134,6 +134,8 @@ def _words(rows: Sequence[SizeRow], best: SizeRow, usual_side: int) -> Iterator[
 
 
 def _lost(row: SizeRow) -> str:
+    if not row.tiny and not row.crowded:
+        return f"no object is under {TINY_PIXELS:g} pixels, and none shares its cell and anchor with another"
     return (
         f"{percent(row.tiny)} of the objects are under {TINY_PIXELS:g} pixels, and {percent(row.crowded)} share "
         "their cell and anchor with another"

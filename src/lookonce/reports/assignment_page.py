@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lookonce.colors import Color
 from lookonce.data.loader import Batch
 from lookonce.letterbox import ImageArray
-from lookonce.reports.sheets import GAP, arranged
+from lookonce.reports.sheets import GAP, GROUND, INK, arranged
 from lookonce.settings.names import counted
 
 # RGB, one per anchor, smallest first; distinct on microscope images as well as on streets.
@@ -22,9 +22,8 @@ COLORS: tuple[Color, ...] = (
     (60, 220, 90),
     (120, 110, 255),
 )
-UNANSWERED: Color = (255, 0, 0)
-INK: Color = (20, 20, 20)
-PAPER = 255
+UNANSWERED: Color = (255, 70, 70)
+RIM: Color = (20, 20, 20)
 LEGEND_WIDTH = 330
 LARGEST_ANCHOR = 110  # pixels in the legend
 SMALLEST_SIDE = 480  # images are enlarged to at least this, so that marks fit into the cells
@@ -61,16 +60,17 @@ def draw_assignment(batch: Batch, heads: Sequence[Head]) -> ImageArray:
     images = [draw_image(batch, heads, index, scale) for index in range(len(batch.images))]
     grid = arranged(images, columns=2, cell_width=images[0].shape[1])
     legend = draw_legend(anchor_counts(heads), scale, len(unanswered(batch, heads)))
-    legend = np.pad(legend, ((GAP, GAP), (0, GAP), (0, 0)), constant_values=PAPER)
-    height = max(len(grid), len(legend))
-    parts = [np.pad(part, ((0, height - len(part)), (0, 0), (0, 0)), constant_values=PAPER) for part in (grid, legend)]
-    return np.concatenate(parts, axis=1)
+    height = max(len(grid), len(legend) + GAP)
+    sheet = np.full((height, grid.shape[1] + legend.shape[1] + GAP, 3), GROUND, np.uint8)
+    sheet[: len(grid), : grid.shape[1]] = grid
+    sheet[GAP : GAP + len(legend), grid.shape[1] : -GAP] = legend
+    return sheet
 
 
 def draw_image(batch: Batch, heads: Sequence[Head], index: int, scale: int) -> ImageArray:
     """One image of the batch, enlarged by scale; a box without an assigned prediction is red."""
     canvas = cv2.resize(batch.images[index], None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    canvas = (canvas * 0.6 + PAPER * 0.15).astype(np.uint8)  # dimmed, so that marks stand out
+    canvas = (canvas * 0.6 + 255 * 0.15).astype(np.uint8)  # dimmed, so that marks stand out
     boxes = batch.boxes_xyxy[batch.image_index == index] * scale
     orphans = {row for image, row in unanswered(batch, heads) if image == index}
     crowd = batch.crowd[batch.image_index == index]
@@ -100,10 +100,10 @@ def _draw_mark(canvas: ImageArray, center: tuple[int, int], stride: int, color: 
     """Draws a square for the stride-16 head or a disc for the stride-32 head, with a rim."""
     x, y = center
     if stride >= 32:
-        cv2.circle(canvas, center, 6, INK, -1, cv2.LINE_AA)
+        cv2.circle(canvas, center, 6, RIM, -1, cv2.LINE_AA)
         cv2.circle(canvas, center, 4, color, -1, cv2.LINE_AA)
     else:
-        cv2.rectangle(canvas, (x - 4, y - 4), (x + 4, y + 4), INK, -1)
+        cv2.rectangle(canvas, (x - 4, y - 4), (x + 4, y + 4), RIM, -1)
         cv2.rectangle(canvas, (x - 3, y - 3), (x + 3, y + 3), color, -1)
 
 
@@ -143,14 +143,14 @@ def draw_legend(counts: Sequence[AnchorCount], scale: int, num_unanswered: int) 
     largest = max(max(count.anchor_wh) for count in counts)
     factor = min(scale, LARGEST_ANCHOR / largest)
     heights = [max(44, round(count.anchor_wh[1] * factor) + 14) for count in counts]
-    legend = np.full((sum(heights) + 70, LEGEND_WIDTH, 3), PAPER, np.uint8)
+    legend = np.full((sum(heights) + 70, LEGEND_WIDTH, 3), GROUND, np.uint8)
     _write(legend, "anchors, and boxes assigned to them", 14)
     top = 26
     for count, height in zip(counts, heights, strict=True):
         width, tall = (max(round(side * factor), 2) for side in count.anchor_wh)
         color, middle = COLORS[count.anchor % len(COLORS)], top + height // 2
         corner = 2 + (LARGEST_ANCHOR - width) // 2, middle - tall // 2
-        for fill, thickness in ((color, -1), (INK, 1)):
+        for fill, thickness in ((color, -1), (RIM, 1)):
             cv2.rectangle(legend, corner, (corner[0] + width, corner[1] + tall), fill, thickness)
         _draw_mark(legend, (LARGEST_ANCHOR + 20, middle), count.stride, color)
         size = f"{count.anchor_wh[0]:.0f} x {count.anchor_wh[1]:.0f}, stride {count.stride}"

@@ -30,7 +30,8 @@ MOST_MESSAGES = 200
 SHOWN_SIDE = 400  # pixels
 ORDINARY_IMAGES = 12
 MOST_NAMES = 40  # of an image
-MEANT = "#ff7a1a"  # line colour that stands out on bright and dark images
+# The box of a finding is white, which is the colour of no class; its dark edges show it on a white ground.
+MEANT, MEANT_EDGE = "#ffffff", "#101010"
 SMALL_SHARE = 0.06  # of the longer image side; a smaller box gets a ring, to be visible
 
 
@@ -90,7 +91,7 @@ def _chip(name: str) -> str:
 def _overview(result: CheckResult) -> str:
     rows = [
         f"<td>{_chip(name)}</td>"
-        f'<td><a href="#{name}">{name}</a></td>'
+        f'<td class="name"><a href="#{name}">{name}</a></td>'
         + count(len(list(group)))
         + cell(FINDING_KINDS[name].finds)
         + f'<td class="wide">{escape(FINDING_KINDS[name].advice)}</td>'
@@ -125,7 +126,9 @@ def _details(result: CheckResult, album: "_Album") -> str:
             f'<p class="note">{escape(" ".join(words))}</p>'
             f"{gallery}{_messages([finding.message for finding in findings])}</div>"
         )
-    return "".join(blocks)
+    html = "".join(blocks)
+    legend = '<p class="note">A thick white frame or ring: the box of the finding.</p>'
+    return legend + html if f"stroke:{MEANT};" in html else html
 
 
 def _messages(messages: Sequence[str]) -> str:
@@ -172,7 +175,7 @@ class _Album:
         meant = finding.box_xyxy if finding is not None and file == finding.file else None
         frames, tags = _labels(dataset, row, (height, width))
         if finding is not None and meant is not None:
-            frames += _frame(meant, max(width, height), MEANT, meant=True)
+            frames += _meant_frame(meant, max(width, height))
             tags = [*([Tag(text=finding.tag, box_xyxy=meant, color=MEANT)] if finding.tag else []), *tags]
         body += frames + tags_over(tags, (height, width))
         name = Path(file).name
@@ -184,23 +187,33 @@ def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> tuple[str, 
     """The boxes of an image in the colours of their classes, and their names unless there are too many to be read."""
     rows = dataset.rows(row)
     labelled = list(zip(dataset.boxes_xyxy[rows].tolist(), dataset.labels[rows].tolist(), strict=True))
-    frames = [_frame(box, max(size_hw), css_class_color(label), meant=False) for box, label in labelled]
+    frames = [_frame(box, max(size_hw), css_class_color(label)) for box, label in labelled]
     names = dataset.class_names
     tags = [Tag(text=names[label], box_xyxy=box, color=css_class_color(label), fit=True) for box, label in labelled]
     return "".join(frames), tags if len(labelled) <= MOST_NAMES else []
 
 
-def _frame(box_xyxy: Iterable[float], side: int, color: str, *, meant: bool) -> str:
-    """A box as SVG. meant: the box of the finding, drawn thick, with a ring around it if it is small."""
+def _frame(box_xyxy: Iterable[float], side: int, color: str) -> str:
+    """A box as SVG."""
+    return _outline(box_xyxy, f"fill:none;stroke:{color};stroke-width:{side / 240:.1f}")
+
+
+def _meant_frame(box_xyxy: tuple[float, float, float, float], side: int) -> str:
+    """The box of the finding as SVG, drawn thick, with a ring around it if it is small."""
     left, top, right, bottom = box_xyxy
-    line = side / 110 if meant else side / 240
-    style = f'style="fill:none;stroke:{color};stroke-width:{line:.1f}"'
-    # A path, because browsers do not draw a rectangle without area.
-    frame = f'<path d="M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z" {style}/>'
-    if meant and max(abs(right - left), abs(bottom - top)) < SMALL_SHARE * side:
-        center = f'cx="{(left + right) / 2:.1f}" cy="{(top + bottom) / 2:.1f}"'
-        frame += f'<circle {center} r="{2 * SMALL_SHARE * side:.1f}" {style}/>'
+    frame = ""
+    for color, line in ((MEANT_EDGE, side / 64), (MEANT, side / 130)):
+        style = f"fill:none;stroke:{color};stroke-width:{line:.1f}"
+        frame += _outline(box_xyxy, style)
+        if max(abs(right - left), abs(bottom - top)) < SMALL_SHARE * side:
+            center = f'cx="{(left + right) / 2:.1f}" cy="{(top + bottom) / 2:.1f}"'
+            frame += f'<circle {center} r="{2 * SMALL_SHARE * side:.1f}" style="{style}"/>'
     return frame
+
+
+def _outline(box_xyxy: Iterable[float], style: str) -> str:
+    left, top, right, bottom = box_xyxy  # a path, because browsers do not draw a rectangle without area
+    return f'<path d="M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z" style="{style}"/>'
 
 
 def _view(
@@ -235,7 +248,9 @@ def _advice(advice: Advice | None) -> str:
         Series(name=name, points=[(row.image_size, 100 * getattr(row, key)) for row in advice.rows], color=color)
         for name, key, color in (("under 8 px", "tiny", 2), ("crowded", "crowded", 1))
     ]
-    chart = line_card("Lost objects by image size", lines, x_label="image size, pixels", y_label="objects, %")
+    chart = ""
+    if any(y > 0 for line in lines for _, y in line.points):  # else the words and the table say that none is lost
+        chart = line_card("Lost objects by image size", lines, x_label="image size, pixels", y_label="objects, %")
     note = f'<p class="note">{escape(explained)}</p>'
     return f'{words}<div class="pairs">{table_card(rows, head=head)}{chart}</div>{note}'
 

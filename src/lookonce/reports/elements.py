@@ -49,7 +49,8 @@ def count(value: float | None) -> str:
 def fraction(value: float, *, meter: bool = False, interval: Mapping[str, float] | None = None) -> str:
     """value 0..1 with three digits, or a dash for -1. meter: adds a bar to a number; interval: adds low and high."""
     bar = f'<span class="meter"><i style="width:{100 * value:.0f}%"></i></span>' if meter and value >= 0 else ""
-    return number(f"{bar}{three_digits(value)}{interval_note(value, interval)}", value)
+    digits = three_digits(value) if value >= 0 else "–"
+    return number(f"{bar}{digits}{interval_note(value, interval)}", value)
 
 
 def interval_note(value: float, interval: Mapping[str, float] | None) -> str:

@@ -23,6 +23,8 @@ from lookonce.prediction.renderer import encode
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger images are scaled down
 LETTER = 0.58  # mean width of a letter, in font heights
+LETTERS_A_SIDE = 28  # font heights in the longer side of an image: 9.5 pixels where a page shows it 265 pixels wide
+SMALLEST_FIT = 0.65  # factor on the font height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ def _boxes(
 
 @dataclass(frozen=True, kw_only=True)
 class Tag:
-    """The text tag of a box. fit: the text shrinks, to 40 % at most, to be no wider than the box."""
+    """The text tag of a box. fit: the text shrinks, down to SMALLEST_FIT, to be no wider than the box."""
 
     text: str
     box_xyxy: tuple[float, float, float, float]
@@ -151,9 +153,9 @@ def tags_over(tags: Sequence[Tag], size_hw: tuple[int, int]) -> str:
     """SVG of the tags, the most important first: none covers another, and one without a free place is left out."""
     fonts, sizes = [], []
     for tag in tags:
-        font, box_width = max(size_hw) / 32, tag.box_xyxy[2] - tag.box_xyxy[0]
+        font, box_width = max(size_hw) / LETTERS_A_SIDE, tag.box_xyxy[2] - tag.box_xyxy[0]
         if tag.fit:
-            font = min(max(box_width / (LETTER * len(tag.text) + 0.5), 0.4 * font), font)
+            font = min(max(box_width / (LETTER * len(tag.text) + 0.5), SMALLEST_FIT * font), font)
         fonts.append(font)
         sizes.append((math.ceil(LETTER * font * len(tag.text) + font * 0.5), math.ceil(font * 1.25)))
     boxes = np.rint(np.array([tag.box_xyxy for tag in tags]).reshape(-1, 4)).astype(int).tolist()

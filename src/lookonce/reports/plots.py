@@ -89,7 +89,9 @@ def line_chart(
     top = y_high or (highest * 1.06 if highest > 0 else 1.0)
     xs = [x for x, _ in points] or [0.0, 1.0]
     low, high = x_range or (min(xs), max(xs))
-    across, up = axes((low, high if high > low else low + 1), top)
+    if high <= low:  # one point, which stands in the middle
+        low, high = low - 0.5, high + 0.5
+    across, up = axes((low, high), top)
     x_ticks = [tick for tick in ticks(across.low, across.high, 6) if x_range is not None or tick == int(tick)]
     lines = "".join(_line(line, across, up, format_y, x_label) for line in series)
     return frame(
@@ -119,8 +121,8 @@ def bar_chart(
     parts = []
     width = (across(1) - across(0)) * 0.76 / max(len(series), 1)
     shown = [label if len(label) <= 10 else label[:9] + "…" for label in labels]
-    room = (across(1) - across(0)) / LETTER
-    every = max(1, math.ceil((max(map(len, shown), default=1) + 1) / room))  # labels must not overlap
+    room, letters = across(1) - across(0), max(map(len, shown), default=1) + 1  # labels must not overlap
+    every, every_narrow = (max(1, math.ceil(letters * width / room)) for width in (LETTER, DIGIT))
     for place, (name, values, color) in enumerate(series):
         for index, value in enumerate(values):
             x = across(index + 0.12) + place * width
@@ -139,6 +141,7 @@ def bar_chart(
         x_label=x_label,
         y_label=y_label,
         lines_at_x=False,
+        every_narrow=-(-every_narrow // every),
     )
 
 
@@ -178,10 +181,11 @@ def frame(
     x_label: str,
     y_label: str,
     lines_at_x: bool = True,
+    every_narrow: int = 1,
 ) -> str:
     """The SVG of any chart: grid, ticks (value, text) and axis labels around `body`. Labels name the unit.
 
-    lines_at_x: vertical lines at the ticks of the x axis.
+    lines_at_x: vertical lines at the ticks of the x axis. every_narrow: a narrow page shows each so many-th text of it.
     """
     bottom, top = max(up.start, up.end), min(up.start, up.end)
     width, height = across.end + RIGHT, bottom + BOTTOM
@@ -189,13 +193,15 @@ def frame(
     for value, text in y_ticks:
         parts.append(f'<path d="M{across.start} {up(value):.1f}H{across.end}" style="{_RULE}"/>')
         parts.append(_text(across.start - 6, up(value) + 3.5, text, anchor="end"))
-    for value, text in x_ticks:
+    for place, (value, text) in enumerate(x_ticks):
         if lines_at_x:
             parts.append(f'<path d="M{across(value):.1f} {top}V{bottom}" style="{_RULE}"/>')
-        parts.append(_text(across(value), bottom + 16, text, anchor="middle"))
+        kind = "wide" if place % every_narrow else ""
+        parts.append(_text(across(value), bottom + 16, text, anchor="middle", kind=kind))
     middle = (top + bottom) / 2
     parts.append(_text((across.start + across.end) / 2, height - 5, x_label, anchor="middle"))
     left = max([0.0, *(DIGIT * len(text) - across.start + 24 for _, text in y_ticks)])  # more room for long numbers
+    width += max([0.0, *(across(value) + DIGIT * len(text) / 2 - width for value, text in x_ticks)])
     parts.append(_text(13 - left, middle, y_label, anchor="middle", turned=True))
     return (
         f'<svg class="chart" viewBox="{0 - left:g} 0 {width + left:g} {height:g}" role="img" '
@@ -263,7 +269,9 @@ def _corners(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     ]
 
 
-def _text(x: float, y: float, text: str, *, anchor: str, turned: bool = False) -> str:
+def _text(x: float, y: float, text: str, *, anchor: str, turned: bool = False, kind: str = "") -> str:
+    """kind: "wide" for a text that only a wide page shows (see page.css)."""
     turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}'
+    place += f' class="{kind}"' if kind else ""
     return f'<text {place} style="fill:var(--faint)">{escape(text)}</text>'

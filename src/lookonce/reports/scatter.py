@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.reports.plots import BOTTOM, RIGHT, axes, frame, series_color, standalone, ticks
+from lookonce.reports.plots import Series, axes, frame, series_color, standalone, ticks
 from lookonce.storage import write_file
 
 Sizes = NDArray[np.float64]
@@ -19,7 +19,8 @@ MOST_DOTS = 3000  # more dots only overlap
 
 def write_scatter(path: Path, sizes_wh: Sizes, anchors_wh: Mapping[str, Sizes], image_size: int) -> None:
     """Writes the plot. sizes_wh (N, 2), anchors_wh name -> (A, 2): pixels of a network input of image_size."""
-    write_file(path, standalone(scatter_chart(sizes_wh, anchors_wh, image_size), TITLE))
+    legend = [Series(name=name, points=(), color=2 - place) for place, name in enumerate(anchors_wh)]
+    write_file(path, standalone(scatter_chart(sizes_wh, anchors_wh, image_size), TITLE, legend))
 
 
 def scatter_chart(sizes_wh: Sizes, anchors_wh: Mapping[str, Sizes], image_size: int) -> str:
@@ -44,11 +45,6 @@ def scatter_chart(sizes_wh: Sizes, anchors_wh: Mapping[str, Sizes], image_size: 
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="fill:{color};stroke:var(--surface)">'
                 f"<title>{escape(name)}: {width:g} x {height:g}</title></circle>"
             )
-        left, y = SIDE - RIGHT - 74, SIDE - BOTTOM - 18 + 16 * place
-        parts.append(
-            f'<circle cx="{left}" cy="{y - 4}" r="5" style="fill:{color}"/>'
-            f'<text x="{left + 10}" y="{y}" style="fill:var(--ink)">{escape(name)}</text>'
-        )
     labels = [(root, f"{root * root:.0f}") for root in ticks(0, high, 6)]
     x_label, y_label = (f"{side}, pixels of the network input" for side in ("width", "height"))
     body = "".join(parts)

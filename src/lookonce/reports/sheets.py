@@ -33,7 +33,7 @@ VALIDATION_IMAGES = 4  # reading and drawing them takes 0.1 s after each evaluat
 GAP, HEADING, LETTERS = 8, 26, 14
 PAIR_WIDTH = 2 * IMAGE_SIDE + GAP // 2
 MISTAKE_COLOR = (230, 20, 20)
-GROUND, INK = (255, 255, 255), (28, 36, 48)
+GROUND, INK = (21, 26, 33), (231, 235, 241)  # dark: a white one glares on a dark page
 JPEG_QUALITY = 88
 
 

@@ -57,4 +57,4 @@ def _errors(analysis: Mapping[str, Any]) -> Iterator[str]:
     known = [group for group in sizes if group["num_objects"] >= FEW_OBJECTS]
     if len(known) > 1:
         weakest = min(known, key=lambda group: group["AP50"])
-        yield f"The weakest group by size is {weakest['name']}: AP50 {weakest['AP50']:.3f}."
+        yield f"Weakest object size: {weakest['name']} (AP50 {weakest['AP50']:.3f})."

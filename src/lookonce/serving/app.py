@@ -41,21 +41,30 @@ FORM_PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>lookonce</title>
+<title>Detect objects</title>
 <link rel="icon" href="data:,">
+<style>
+:root { color-scheme: light dark; }
+body { max-width: 40rem; margin: 0 auto; padding: 20px 16px; font: 16px/1.5 system-ui, sans-serif; }
+input, button { font: inherit; max-width: 100%; }
+button { min-height: 44px; padding: 7px 14px; margin: 0 4px 8px 0; }
+label { display: block; }
+</style>
 <body>
 <h1>Detect objects</h1>
 <form action="detect" method="post" enctype="multipart/form-data">
 <p><label>Image <input type="file" name="file" accept="image/*" required></label></p>
-<p><label>Confidence threshold <input type="number" name="threshold" min="0" max="1" step="any"></label></p>
+<p><label>Confidence threshold, 0 to 1; empty: that of the weights
+<input type="number" name="threshold" min="0" max="1" step="any"></label></p>
 <p><button name="format" value="jpeg">Show the annotated image</button> <button>Show JSON</button></p>
 </form>
-<p><a href="openapi.json">OpenAPI</a></p>
+<p><a href="openapi.json">Description of the interface (OpenAPI)</a></p>
 </body>
 </html>
 """
 FORM_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; img-src data:; form-action 'self'; frame-ancestors 'none'"
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'"
 }
 
 

@@ -80,7 +80,7 @@ class Settings(BaseModel):
     runs: Path = _setting(Path("runs"), "run")
     """Parent folder of the run folders."""
     name: kinds.FolderName = _setting("train", "run")
-    """Prefix of the run folder's name, before a number; default: the name of the data."""
+    """Prefix of the run folder's name, before a number. If it is not set, the prefix is the name of the data."""
     seed: int = _setting(0, "run", ge=0, le=2**32 - 1)
     """Random seed; the same seed gives the same samples in the same order."""
     device: kinds.DeviceName = _setting("auto", "machine")

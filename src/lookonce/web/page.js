@@ -39,7 +39,7 @@ async function start(provider) {
   const { answer } = await ask({ open: { record, provider } });
   const [height, width] = record.image_size;
   $("status").textContent = "Ready.";
-  $("timing").textContent = `${provider}, ${answer.threads} thread${answer.threads === 1 ? "" : "s"}, ${width} x ${height}`;
+  $("timing").textContent = `${provider}, ${answer.threads} thread${answer.threads === 1 ? "" : "s"}, network input ${width} x ${height} pixels`;
   setReady(true);
 }
 

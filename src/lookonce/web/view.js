@@ -1,6 +1,7 @@
 // The canvas: an image that is fitted, zoomed and moved, with boxes and names of constant size on it.
 
 const LARGEST_ZOOM = 16;
+const TAG = 19; // height of a tag, CSS pixels
 const view = { zoom: 1, x: 0, y: 0 }; // zoom 1: the whole image; x, y: from the centre, CSS pixels
 
 // CSS pixels of one image pixel, and of the image's left top corner.
@@ -85,13 +86,25 @@ export function draw(canvas, image, detections, { class_names, colors, text_colo
     context.lineWidth = one === highlighted ? 5 : 2;
     context.strokeRect(x0, y0, x1 - x0, y1 - y0);
   }
-  for (const { one, edges: [x0, y0] } of boxes.toReversed()) {
+  const taken = [];
+  for (const { one, edges } of boxes) {
     const text = `${class_names[one.label]} ${one.score.toFixed(2)}`;
     const wide = context.measureText(text).width + 8;
-    const [x, y] = [Math.max(Math.min(x0 - 1, width - wide), 0), Math.max(y0 - 19, 0)];
+    const place = freePlace(edges, wide, taken, width, height);
+    if (!place) continue; // the list beside the image has it
+    taken.push(place);
+    const { x, y } = place;
     context.fillStyle = colors[one.label];
-    context.fillRect(x, y, wide, 19);
+    context.fillRect(x, y, wide, TAG);
     context.fillStyle = text_colors[one.label];
     context.fillText(text, x + 4, y + 10);
   }
+}
+
+// Above the box, below it or inside it, left- or right-aligned: the first place that covers no other tag; else undefined.
+function freePlace([x0, y0, x1, y1], wide, taken, width, height) {
+  const limited = (value, most) => Math.max(Math.min(value, most), 0);
+  return [x0 - 1, x1 + 1 - wide]
+    .flatMap((x) => [y0 - TAG, y1, y0, y1 - TAG].map((y) => ({ x: limited(x, width - wide), y: limited(y, height - TAG), wide })))
+    .find(({ x, y }) => taken.every((other) => x >= other.x + other.wide || other.x >= x + wide || Math.abs(y - other.y) >= TAG));
 }

@@ -131,7 +131,7 @@ def anchors(
         plot=plot,
     )
     if plot is not None:
-        write_scatter(plot, sizes, {"now": before, "fitted": after}, max(hw))
+        write_scatter(plot, sizes, {"current anchors": before, "fitted anchors": after}, max(hw))
     return advice
 
 

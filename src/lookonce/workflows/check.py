@@ -108,11 +108,11 @@ def check(
     advice
         Recommend an image size; the latency of the network is measured on this machine, which takes 1-2 s.
     val_split
-        That of the training; with none, or another split than val, it holds nothing out.
+        Setting val_split of the training. Only val makes the training hold images out where the data have no split val.
     val_fraction
-        That of the training, which holds out this fraction where the data have no split val.
+        Setting val_fraction of the training: the fraction that it holds out where the data have no split val.
     seed
-        That of the training, which decides what is held out.
+        Setting seed of the training, which selects what it holds out.
     on_progress
         Called with (images done, images in total).
     """

@@ -14,6 +14,7 @@ from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
 from lookonce.log import get_logger, log_lines, logging_to
 from lookonce.request import old_names
+from lookonce.settings.names import counted
 from lookonce.shown import command
 from lookonce.storage import fresh_path
 from lookonce.weights.pull import DEFAULT, pulled
@@ -146,7 +147,7 @@ def make_plan(data: Path, image_size: int, epochs: int, seconds: float) -> Plan:
         return plans[0]
     images, rate = measure(data)
     plan = next((plan for plan in plans if plan.seconds(images, rate) <= SHARE_TRAINED * seconds), plans[-1])
-    get_logger().info(f"      {rate:.0f} images/s here: {plan.image_size} pixels, {plan.epochs} epochs")
+    get_logger().info(f"      {rate:.0f} images/s here: {plan.image_size} pixels, {counted(plan.epochs, 'epoch')}")
     return plan
 
 
@@ -229,9 +230,9 @@ def write_page(exported: Path, site: Path) -> None:
 def step(number: int, what: str) -> Iterator[None]:
     """Logs the step at its start and its duration at its end."""
     started = time.perf_counter()
-    get_logger().info(f"\n[{number}/{NUM_STEPS}] {what}")
+    get_logger().info(f"[{number}/{NUM_STEPS}] {what}")
     yield
-    get_logger().info(f"      {time.perf_counter() - started:.0f} seconds")
+    get_logger().info(f"      {counted(round(time.perf_counter() - started), 'second')}")
 
 
 def as_text(demonstration: Demonstration) -> Iterator[str]:

@@ -250,7 +250,7 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     name = "overlay of ground truth"
     kept = sum(len(dataset.labels) for dataset in datasets)
     total = sum(len(found.labels) for found in written)
-    lost = f"{total - kept:,} of {total:,} boxes were left out because they lie outside their image"
+    lost = f"{total - kept:,} of {total:,} boxes were left out: without area, or outside their image"
     if file is None:
         return Check(name, "look", lost)
     write_overlay(file, datasets[0], OVERLAID)

@@ -61,9 +61,13 @@ class Health:
 def doctor(*, bundle: Path | None = None, run: Path | None = None) -> Health:
     """Report the hardware and software of this machine, what is missing, and the command to fix it.
 
-    bundle: a .zip file to attach to a bug report: this report, the installed versions and, of a run, its settings and
-        the end of its log; no images, weights or credentials.
-    run: the run folder for the bundle.
+    Parameters
+    ----------
+    bundle
+        .zip file to write and attach to a bug report: this report, the versions of all installed packages and, of a
+        run, its settings and the end of its log; no images, weights or credentials.
+    run
+        Run folder for the bundle.
     """
     if run is not None and bundle is None:
         raise SettingsError("run: only the bundle takes it; add --bundle FILE.zip", setting="run", value=run)

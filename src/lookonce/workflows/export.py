@@ -116,7 +116,7 @@ def export(
     output
         File or folder to write. Default: beside the weights; of --for, a new folder there with the client's name.
     file_name
-        Name of the files without their ending, here or in the folder `output`.
+        Name of the files without their extension, in the working folder or in the folder `output`.
     images
         Images for the comparison (file, folder, pattern). Default: validation images of the run, else synthetic ones.
     overwrite

@@ -64,11 +64,11 @@ def push(
     to
         OWNER/NAME on the hub, which needs a login there (`hf auth login`); or a new folder: ./NAME or /PATH.
     names
-        Class names of a .ckpt or .weights, one a line, where it does not say.
+        Text file of class names, one per line, for a .ckpt or .weights without names.
     public
-        Let everybody see a repository that is made by this; otherwise only its owner.
+        Create a new repository as public; without it only its owner can see it.
     message
-        Of the commit there.
+        Message of the commit on the hub.
     """
     weights = find_weights(weights)  # before anything slow
     from lookonce.weights.load import open_checkpoint

@@ -51,8 +51,8 @@ class PredictRequest(DetectorRequest):
         Outputs, separated by commas: images, json, jsonl, csv, yolo, crops. json is detections.json and results.json
         (COCO format).
     as_labels
-        Also write a data set into OUTPUT/pre-labels, with the images and the detections as its labels, to correct in a
-        labelling program: yolo, coco, voc, labelme, label-studio or cvat.
+        Also write a data set of this format into OUTPUT/pre-labels, with the images and the detections as its labels,
+        to correct in a labelling program.
     classes
         Classes to detect, by name or number, separated by commas: person,bicycle. Default: all.
     tile
@@ -80,7 +80,7 @@ class PredictRequest(DetectorRequest):
     resume
         With --part: keep parts that are complete, and continue one that was interrupted.
     engine
-        local, or ray: distribute the parts of a manifest over a Ray cluster, all/N of --part. Default: local.
+        local, or ray: distribute the parts of a manifest over a Ray cluster, all/N of --part.
     address
         Address of the Ray cluster, such as auto or ray://HOST:10001. Default: RAY_ADDRESS, or this machine alone.
     """
