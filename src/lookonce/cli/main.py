@@ -204,6 +204,8 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
+        if error.keyword is None and VERBS[verb].examples:
+            words = f"{words}; for example: `lookonce {VERBS[verb].examples[0]}`"
         if error.keyword is not None and error.argument and "text" not in (choices := _choices(error.argument.hint)):
             words = f"{words}; expected {' or '.join(choices)}"
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:

@@ -31,6 +31,7 @@ from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import sides_in_words
+from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
 from lookonce.shown import UNDEFINED, shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
@@ -170,6 +171,9 @@ def _evaluate(
     if needs_images and request.split == VAL:
         source = with_val_of(source, weights or against, request.names)
     dataset = source.split(request.split).with_never_found()
+    made = ", held out of train" if request.split == VAL and source.num_held_out else ""
+    counts = f"{counted(len(dataset), 'image')}, {counted(len(dataset.labels), 'box')}"
+    get_logger().info(f"{request.data}: split {request.split!r}{made}: {counts}")
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = _checkpoint_to_describe(weights) if request.store_thresholds else None
@@ -380,7 +384,8 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
         values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
         yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
-    yield "best at: the confidence threshold with the highest F1"
+    yield "detections: of any confidence, also those that predict does not show"
+    yield "best at: the confidence threshold with the highest F1; --store-thresholds stores it with the weights"
     for name, interval in evaluation.intervals.items():
         yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():
