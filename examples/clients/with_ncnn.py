@@ -8,6 +8,8 @@ import ncnn
 import numpy as np
 from steps import decode, letterbox, read_image, select, show
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 folder, image = Path(sys.argv[1]), sys.argv[2]
 record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
 network = ncnn.Net()

@@ -92,6 +92,10 @@ function letterbox(image, record) {
 }
 
 const [model, path] = process.argv.slice(2);
+if (path === undefined) {
+  console.error("usage: node with_onnxruntime.mjs MODEL.onnx IMAGE.ppm");
+  process.exit(1);
+}
 const bytes = readFileSync(model);
 const record = recordOf(bytes);
 const session = await InferenceSession.create(bytes);

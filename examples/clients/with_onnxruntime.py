@@ -7,6 +7,8 @@ from pathlib import Path
 import onnxruntime
 from steps import letterbox, read_image, show
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 model, image = sys.argv[1:]
 session = onnxruntime.InferenceSession(Path(model).read_bytes())  # bytes: a path may load other files as weights
 record = json.loads(session.get_modelmeta().custom_metadata_map["lookonce_record"])

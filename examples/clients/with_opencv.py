@@ -8,6 +8,8 @@ import sys
 import cv2
 from steps import letterbox, read_image, record_in, select, show
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 model, image = sys.argv[1:]
 record = record_in(model)
 network = cv2.dnn.readNetFromONNX(model)

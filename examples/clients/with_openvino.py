@@ -7,6 +7,8 @@ import numpy as np
 import openvino
 from steps import letterbox, read_image, show
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 path, image = sys.argv[1:]
 model = openvino.Core().read_model(path)
 record = json.loads(model.get_rt_info("lookonce_record").astype(str))

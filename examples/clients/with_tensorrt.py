@@ -19,6 +19,8 @@ def checked(result):
     return values[0] if values else None
 
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 model, image = sys.argv[1:]
 record = record_in(model)
 logger = trt.Logger(trt.Logger.WARNING)

@@ -1,4 +1,4 @@
-"""Options of a verb: its Python parameters, and all settings if it takes them."""
+"""Options of a verb and their help: parameters and docstring of its function, and all settings if it takes them."""
 
 import inspect
 import re

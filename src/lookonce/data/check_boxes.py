@@ -98,7 +98,7 @@ def _check_spelling(train: Dataset, counts: dict[str, int], report: Report) -> N
 
 def _differ_by_a_letter(one: str, other: str) -> bool:
     """Whether the words become equal when one letter is added, removed or changed, or two neighbours are swapped.
-    Digits are no typing errors: sign10 and sign11."""
+    Digits are no typing errors: sign10 and sign11. Unlike `num_edits` fast enough for all pairs of 1,000 classes."""
     same = sum(1 for _ in takewhile(bool, map(str.__eq__, one, other)))
     rest, others = one[same:], other[same:]
     if not (rest[:1] + others[:1]).isalpha():

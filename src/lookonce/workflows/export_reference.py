@@ -40,6 +40,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.workflows.validation_split import with_val
 
@@ -112,7 +113,8 @@ def write_one(
             return _compare(FORMATS[name], plan, reference, written)
         return Parity(num_images=0, num_detections=0, differences=())  # no runtime here runs the format
 
-    get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes seconds
+    calibrating = "" if plan.calibration is None else f"calibrating on {counted(len(plan.calibration), 'image')}, "
+    get_logger().info(f"{path.name}: {calibrating}writing, and comparing with the weights")  # takes seconds
     parity = write_compared(path, partial(FORMATS[name].write, model, record, plan), compare_file, overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)
     return Exported(path=path, parity=parity, size=size_of(path), compared_on=(reference.origin, *fitted))

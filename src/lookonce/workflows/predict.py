@@ -349,7 +349,7 @@ def as_text(predicted: Predicted) -> Iterator[str]:
         also = " and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"
     names = {
-        "images": "annotated images",
+        "images": "annotated images and videos" if predicted.of_frames else "annotated images",
         "json": "detections.json, results.json",
         "jsonl": "detections.jsonl",
         "csv": "detections.csv",
