@@ -137,6 +137,8 @@ class LoadedDetector:
 
         named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
         request = takes_python_values(PredictRequest)(named, weights=self.path, **options)
+        if request.more:
+            raise SettingsError.of("more", list(request.more), "expected one source, which may be a list of images")
         defaults = PredictRequest("")
         for name in FIXED:
             if (value := getattr(request, name)) != getattr(defaults, name):

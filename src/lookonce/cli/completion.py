@@ -38,7 +38,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "pull source": (PUBLISHED,),
 }
 # Options whose type is text, since they also take patterns and URLs.
-PATHS = frozenset({"file", "data", "source", "calibration"})
+PATHS = frozenset({"file", "data", "source", "more", "calibration"})
 
 
 def completion(shell: str, *, install: bool) -> str:

@@ -196,8 +196,16 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
 
     named: the options that may be given without a name, and were given with one.
     """
-    from cyclopts import CoercionError, MissingArgumentError, RepeatArgumentError, UnusedCliTokensError
+    from cyclopts import (
+        ArgumentOrderError,
+        CoercionError,
+        MissingArgumentError,
+        RepeatArgumentError,
+        UnusedCliTokensError,
+    )
 
+    if isinstance(error, ArgumentOrderError):  # `--source a.jpg b.jpg`
+        error = UnusedCliTokensError(unused_tokens=[error.token])
     repeated = error.token if isinstance(error, RepeatArgumentError) else None
     option = error.argument.name if error.argument else repeated and repeated.keyword
     setting = option.removeprefix("--").replace("-", "_") if option else None
