@@ -245,7 +245,9 @@ def test_paths_may_be_text_in_every_verb(weights: Path, folder: Path, tmp_path: 
     assert (tmp_path / "files").is_dir()
 
 
-@pytest.mark.parametrize("option", [{"device": "cuda"}, {"devices": 2}, {"num_gpus": 2}, {"part": "1/2"}])
+@pytest.mark.parametrize(
+    "option", [{"device": "cuda"}, {"devices": 2}, {"num_gpus": 2}, {"part": "1/2"}, {"more": ["b"]}]
+)
 def test_what_is_chosen_at_loading_is_told(
     option: dict[str, Any], detector: lookonce.LoadedDetector, image: np.ndarray
 ) -> None:

@@ -17,7 +17,7 @@ WORDS = (
     *("loss", "NMS", "IoU", "label assignment", "EMA", "early stopping", "resume", "batch size", "confusion matrix"),
     *("mixed precision", "label smoothing", "warm-up", "gradient accumulation", "multi-scale"),
     *("mosaic", "DDP", "workers"),
-    *("letterbox", "augmentation", "learning-rate", "quantisation", "mAP", "anchors", "--threshold"),
+    *("letterbox", "augmentation", "learning-rate", "learning rate", "quantisation", "mAP", "anchors", "--threshold"),
     *("table of data-set formats", "table of export formats", "table of the verbs", "table of runtimes"),
 )
 

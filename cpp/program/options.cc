@@ -119,7 +119,9 @@ const Known& find_option(const std::string& name) {
   const auto nearest = std::min_element(table.begin(), table.end(), [&](const Known& a, const Known& b) {
     return edit_distance(a.name, name) < edit_distance(b.name, name);
   });
-  throw Error("unknown option '" + name + "'; did you mean " + nearest->name + "?");
+  // A typing error is one edit, or two in ten letters, as in the Python program: --weights is none of --output.
+  const bool is_typo = edit_distance(nearest->name, name) <= (name.size() < std::size_t{12} ? 1U : 2U);
+  throw Error("unknown option '" + name + "'; " + (is_typo ? "did you mean " + nearest->name + "?" : "see --help"));
 }
 
 /// Accepts `--batch 4`, `--batch=4`, and underscores for hyphens (`--max_detections`).

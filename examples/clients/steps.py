@@ -27,7 +27,10 @@ def arguments(usage):
 
 def read_image(path):
     """An upright image (h, w, 3) uint8 RGB; OpenCV applies the EXIF orientation itself."""
-    return cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
+    image = cv2.imread(path)
+    if image is None:
+        raise SystemExit(f"{path}: cannot be read; expected an image file")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def record_in(model):

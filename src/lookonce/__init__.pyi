@@ -278,6 +278,7 @@ def page(
 ) -> Page: ...
 def predict(
     source: _Path,
+    more: Sequence[str] = ...,
     *,
     weights: _Path | None = ...,
     threshold: float | None = ...,

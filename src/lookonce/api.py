@@ -14,6 +14,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import at_size, load_runtime
 from lookonce.settings.image_size import sides_in_words
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.pull import as_typed
 
@@ -59,7 +60,7 @@ class LoadedDetector:
 
     def __repr__(self) -> str:
         record = self.record
-        of_network = f"{record.num_classes} classes, {sides_in_words(record.image_size)}"
+        of_network = f"{counted(record.num_classes, 'class')}, {sides_in_words(record.image_size)}"
         return f"<LoadedDetector: {self.path}, {of_network}, {self.runtime.name}>"
 
     @property
@@ -136,6 +137,8 @@ class LoadedDetector:
 
         named = os.fspath(source) if isinstance(source, str | PathLike) else type(source).__name__
         request = takes_python_values(PredictRequest)(named, weights=self.path, **options)
+        if request.more:
+            raise SettingsError.of("more", list(request.more), "expected one source, which may be a list of images")
         defaults = PredictRequest("")
         for name in FIXED:
             if (value := getattr(request, name)) != getattr(defaults, name):

@@ -41,7 +41,8 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
         names = list(_positional(parameters, len(args)))
         if len(names) < len(args):
             extra = shortened(args[len(names)])
-            expected = "expected the name of its option before it: NAME=VALUE"
+            is_data = not {"data", "flags"}.isdisjoint(parameters) and Path(extra).exists()
+            expected = f"expected the name of its option before it: {f'data={extra!r}' if is_data else 'NAME=VALUE'}"
             raise SettingsError(f"{function.__name__}: {extra}; {expected}", value=extra)
         named = _renamed(options, parameters, own_name)
         for name in required:

@@ -2,6 +2,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lookonce.data.check_boxes import check_boxes, check_classes
 from lookonce.data.dataset import Dataset
@@ -79,6 +80,25 @@ def test_boxes_beyond_sensible_sizes_are_noted() -> None:
 def test_twenty_to_one_is_the_least_imbalance_told() -> None:
     assert not found_in_classes(dataset([[(0, SQUARE)]] * 20 + [[(1, SQUARE)]]))
     assert found_in_classes(dataset([[(0, SQUARE)]] * 21 + [[(1, SQUARE)]])) == Counter(["class-imbalance"])
+
+
+@pytest.mark.parametrize(
+    ("rare", "common", "is_told"),
+    [
+        ("racoon", "raccoon", True),  # a letter less
+        ("Persons", "person", True),
+        ("bicicle", "bicycle", True),  # another letter
+        ("perosn", "person", True),  # two letters swapped
+        ("sign10", "sign11", False),
+        ("WBC", "RBC", False),
+        ("truck", "train", False),
+    ],
+)
+def test_a_rare_class_that_is_spelled_nearly_as_a_common_one_is_told(rare: str, common: str, is_told: bool) -> None:
+    boxes = [[(0, SQUARE)]] + [[(1, SQUARE)]] * 11
+    expected = Counter(["misspelt-class"] * is_told)
+    assert found_in_classes(dataset(boxes, names=(rare, common))) == expected
+    assert not found_in_classes(dataset(boxes[:-1], names=(rare, common)))
 
 
 def test_a_class_that_is_learned_and_never_scored_is_noted() -> None:

@@ -10,7 +10,7 @@ import pytest
 from raised import raises
 
 from lookonce.errors import DataError
-from lookonce.prediction.sources import find_images, find_media
+from lookonce.prediction.sources import find_all_media, find_images, find_media
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 
 
@@ -84,6 +84,21 @@ def test_images_of_one_name_get_places_of_their_own(tmp_path):
     listing = tmp_path / "list.txt"
     listing.write_text(f"{save(tmp_path / 'a' / 'x.png')}\n{save(tmp_path / 'b' / 'X.png')}\n")
     assert places(listing) == ["1-x.png", "2-X.png"]
+
+
+def test_several_sources_follow_each_other_and_images_of_one_name_get_places_of_their_own(tmp_path):
+    single, folder = save(tmp_path / "x.png"), save(tmp_path / "street" / "deep" / "y.png").parent.parent
+    together = find_all_media([str(single), str(folder)])
+    assert [entry.place.as_posix() for entry in together.known] == ["x.png", "deep/y.png"]
+    assert (together.total, together.is_finite) == (2, True)
+    twice = find_all_media([str(single), str(tmp_path / "*.png"), str(folder)])
+    assert [entry.place.as_posix() for entry in twice.known] == ["1-x.png", "2-x.png", "deep/3-y.png"]
+    assert find_all_media([str(folder)]).known == find_media(folder).known
+
+
+def test_a_stream_is_no_source_beside_others(tmp_path):
+    with raises(DataError, path="-"):
+        find_all_media([str(save(tmp_path / "x.png")), "-"])
 
 
 def test_videos_that_differ_in_their_suffix_get_places_of_their_own(tmp_path):

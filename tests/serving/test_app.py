@@ -171,7 +171,8 @@ def test_a_wrong_option_is_shown_with_its_value_and_without_the_name_of_a_type(s
 
 def test_other_paths_and_methods_are_refused_in_json(server: Served) -> None:
     assert (server.get("/none").status, server.get("/detect").status) == (404, 405)
-    assert server.get("/none").json["error"]
+    assert server.get("/none").json["error"].startswith("/none: ")
+    assert server.get("/detect").json["error"] == "/detect: GET; expected POST"
 
 
 def test_health_is_live_and_ready(server: Served) -> None:

@@ -36,6 +36,19 @@ def test_the_newest_run_is_the_one_saved_last_not_the_one_begun_last(tmp_path: P
     assert newest_run(tmp_path, "b").path.name == "b-1"
 
 
+def test_a_later_run_without_a_checkpoint_is_not_passed_over_in_silence(
+    tmp_path: Path, record: ModelRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = begun(tmp_path, "a", record, age=10)
+    assert newest_run(tmp_path) == first
+    assert not caplog.records
+    killed = create_run_folder(tmp_path, "killed")
+    killed.settings.write_text("")
+    assert newest_run(tmp_path) == first
+    (warned,) = caplog.records
+    assert str(killed.settings) in warned.getMessage()
+
+
 @pytest.mark.parametrize("name", ["a", "a[1]*"])
 def test_the_newest_run_of_a_name_is_none_of_a_longer_name(tmp_path: Path, record: ModelRecord, name: str) -> None:
     run = begun(tmp_path, name, record, age=10)

@@ -39,6 +39,11 @@ def test_a_run_folder_means_its_best_else_its_last(tmp_path: Path, record: Model
     save_run(tmp_path / "b", record, make_model, last=1)
     assert find_checkpoint(tmp_path / "a") == tmp_path / "a" / "checkpoints" / "best"
     assert find_checkpoint(tmp_path / "b") == tmp_path / "b" / "checkpoints" / "last"
+    settings = tmp_path / "c" / "settings.yaml"
+    settings.parent.mkdir()
+    settings.touch()
+    with raises(WeightsError, f"train --file {settings}", path=settings.parent):
+        find_checkpoint(settings.parent)
 
 
 def test_the_safetensors_file_of_a_checkpoint_means_the_checkpoint(checkpoint: Path) -> None:

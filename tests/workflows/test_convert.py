@@ -163,7 +163,7 @@ def test_the_command_tells_what_it_found(
     output = tmp_path / "again"
     assert main(["convert", str(cfg), str(weights), "--names", str(names), "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    for text in ("Darknet 0.2.5", " 0 images", "2: cat, dög", str(output)):
+    for text in ("Darknet 0.2.5", " parameters", "2: cat, dög", str(output)):
         assert text in printed
 
 

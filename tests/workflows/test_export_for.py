@@ -30,7 +30,7 @@ def test_the_folder_lies_beside_the_weights_and_holds_all_files(weights, capfd):
     assert names <= {path.name for path in folder.iterdir()}
     assert (folder / "labels.txt").read_text(encoding="utf-8") == "Blatt\n叶子\n"
     assert lookonce.load(folder / "model.weights").class_names == ("Blatt", "叶子")
-    assert "config_infer_primary.txt" in capfd.readouterr().out
+    assert str(folder / "config_infer_primary.txt") in capfd.readouterr().out  # its first lines say how to use it
 
 
 def test_an_earlier_version_is_replaced_only_if_asked(weights, tmp_path):

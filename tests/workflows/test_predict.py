@@ -183,6 +183,16 @@ def test_images_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_e
     assert "images and videos" in list(as_text(predicted))[-1]
 
 
+def test_sources_as_a_shell_expands_a_pattern_are_predicted_together(weights, folder, expected, tmp_path, capsys):
+    files = sorted(map(str, folder.glob("*.png")))[:2]
+    assert main(["predict", *files, "--weights", str(weights), "--output", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("a.png: ")
+    written = json.loads((tmp_path / "out" / "detections.json").read_text(encoding="utf-8"))
+    assert [one["file"] for one in written["images"]] == files
+    with raises(SettingsError, setting="more", value=files[1]):
+        predict(files[0], more=(files[1],), weights=weights, output=tmp_path / "part", part="1/2")
+
+
 def test_what_is_saved_is_what_was_asked_for(weights, folder, tmp_path):
     predict(str(folder / "a.png"), weights=weights, output=tmp_path, save="jsonl, CSV")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["detections.csv", "detections.jsonl"]

@@ -207,14 +207,24 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
 
     named: the options that may be given without a name, and were given with one.
     """
-    from cyclopts import CoercionError, MissingArgumentError, RepeatArgumentError, UnusedCliTokensError
+    from cyclopts import (
+        ArgumentOrderError,
+        CoercionError,
+        MissingArgumentError,
+        RepeatArgumentError,
+        UnusedCliTokensError,
+    )
 
+    if isinstance(error, ArgumentOrderError):  # `--source a.jpg b.jpg`
+        error = UnusedCliTokensError(unused_tokens=[error.token])
     repeated = error.token if isinstance(error, RepeatArgumentError) else None
     option = error.argument.name if error.argument else repeated and repeated.keyword
     setting = option.removeprefix("--").replace("-", "_") if option else None
     value, words = None, str(error)
     if isinstance(error, MissingArgumentError):
         words = f"{setting}: {'not given' if error.keyword is None else 'typed without a value'}"
+        if error.keyword is None and VERBS[verb].examples:
+            words = f"{words}; for example: `lookonce {VERBS[verb].examples[0]}`"
         choices = _choices(setting, error.argument.hint) if error.argument else ["text"]
         if error.keyword is not None and "text" not in choices:
             words = f"{words}; expected {' or '.join(choices)}"

@@ -1,4 +1,4 @@
-"""Options of a verb: its Python parameters, and all settings if it takes them."""
+"""Options of a verb and their help: parameters and docstring of its function, and all settings if it takes them."""
 
 import inspect
 import re
@@ -81,9 +81,9 @@ class Options:
             if name is None:
                 self._require_two_hyphens(token)
                 if self.one_value_each and not self.positional and not token.startswith("-"):
-                    raise SettingsError(
-                        f"{token!r}: no option before this value; expected --epochs 30 or epochs=30", value=token
-                    )
+                    is_data = "data" in self.names and Path(token).exists()
+                    expected = f"--data {token}" if is_data else "--epochs 30 or epochs=30"
+                    raise SettingsError(f"{token!r}: no option before this value; expected {expected}", value=token)
                 items.append(token)
                 continue
             if value is None and left and self._takes(name, left[0]):

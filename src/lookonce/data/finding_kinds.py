@@ -148,6 +148,9 @@ classes
   case-clash-class, warning
     two class names differ only by upper and lower case, or by spaces
     merge them: lookonce convert-data SRC DST --rename OLD:NEW
+  misspelt-class, warning
+    a class is spelled as one with over 10 times as many boxes, but for one letter
+    if they are the same class, merge them: lookonce convert-data SRC DST --rename OLD:NEW
   no-boxes, error
     the training split has no box -- are the annotations where lookonce expects them? See docs/data.md
   class-without-boxes, warning

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,6 +167,22 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     if text.isdecimal() and text.isascii() and not is_here:
         return _of_camera(int(text), reconnect)
     return _of_files(text, follow_links)
+
+
+def find_all_media(sources: Sequence[str], **options: Any) -> Media:
+    """The images and clips of all sources, in their order; several must be finite. options: of `find_media`."""
+    found = [find_media(source, **options) for source in sources]
+    if len(found) == 1:
+        return found[0]
+    for source, media in zip(sources, found, strict=True):
+        if media.live or not media.known:
+            raise DataError.at(
+                source, "is a stream or a manifest; expected files, folders, patterns or lists beside other sources"
+            )
+    entries = [entry for media in found for entry in media.known]
+    places = unique_places([entry.place for entry in entries])
+    entries = [replace(entry, place=place) for entry, place in zip(entries, places, strict=True)]
+    return _media_of(entries, num_readers=max(media.num_readers for media in found))
 
 
 def _of_files(text: str, follow_links: bool) -> Media:

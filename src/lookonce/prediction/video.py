@@ -17,6 +17,7 @@ import numpy as np
 from lookonce.data.images import max_pixels
 from lookonce.errors import DataError, needing_extra
 from lookonce.letterbox import ImageArray
+from lookonce.remote.urls import is_url
 from lookonce.storage import os_errors_explained
 
 if TYPE_CHECKING:
@@ -154,7 +155,9 @@ def _opened(address: str, name: str) -> Iterator[tuple[InputContainer, VideoStre
     try:
         container = av.open(address, options=options, timeout=WAIT_SECONDS)
     except (av.error.FFmpegError, OSError) as error:
-        raise DataError.at(name, f"cannot be opened as a video: {error.strerror or error}") from error
+        expected = "expected a stream that can be reached" if is_url(address) else "expected a video file"
+        problem = f"cannot be opened as a video: {error.strerror or error}; {expected}; does ffplay or VLC open it?"
+        raise DataError.at(name, problem) from error
     with container:
         if not container.streams.video:
             raise DataError.at(name, "contains no video stream")

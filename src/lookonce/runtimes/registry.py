@@ -136,7 +136,8 @@ def at_size(runtime: Runtime, image_size: ImageSize, path: Path) -> Runtime:
         return runtime
     if not runtime.takes_any_size:
         problem = f"{path} was exported for {size_in_words(runtime.record.image_size)} pixels"
-        again = f"take the checkpoint, or export it again with --image-size {size_in_words(wanted_hw)}"
+        again = f"take the checkpoint, or export it again with --image-size {size_in_words(wanted_hw)} or, where the "
+        again += "format can, --dynamic-size"
         raise SettingsError(f"image_size: {problem}; {again}", setting="image_size", value=image_size)
     resized = copy(runtime)
     resized.record = runtime.record.model_copy(update={"image_size": wanted_hw})

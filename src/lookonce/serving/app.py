@@ -300,9 +300,15 @@ def _first_problem(problems: Sequence[Any], kind: type[BaseModel] | None = None)
     )
 
 
-def _on_error(_request: Request, error: Exception) -> JSONResponse:
+def _on_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        message = error.detail
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            message = f"{shortened(request.url.path)}: no such path; /openapi.json describes all paths"
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            message = f"{shortened(request.url.path)}: {request.method}; expected {allowed}"
+        return JSONResponse({"error": message}, error.status_code, error.headers)
     if isinstance(error, RequestValidationError):
         return response_to(_first_problem(error.errors()))
     assert isinstance(error, LookonceError)

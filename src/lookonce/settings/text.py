@@ -96,7 +96,7 @@ KINDS_IN_WORDS = {
     str: "text",
 }
 # Options whose type is text, since they also take patterns and URLs.
-PLACES = frozenset({"file", "data", "source", "calibration", "images", "probe"})
+PLACES = frozenset({"file", "data", "source", "more", "calibration", "images", "probe"})
 
 
 def kinds_in_words(name: str, kinds: Iterable[Any]) -> list[str]:

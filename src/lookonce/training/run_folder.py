@@ -17,8 +17,9 @@ import numpy as np
 from lookonce.data.batch_sheet import draw_boxes
 from lookonce.data.loader import Batch
 from lookonce.errors import DataError, WeightsError
+from lookonce.log import get_logger
 from lookonce.parsed import parse_json
-from lookonce.shown import UNDEFINED, csv_text
+from lookonce.shown import UNDEFINED, command, csv_text
 from lookonce.storage import (
     find_published,
     make_run_folder,
@@ -201,7 +202,10 @@ def only_trainer_of(run: RunFolder) -> Iterator[None]:
 
 
 def newest_run(runs: Path, name: str | None = None) -> RunFolder:
-    """The folder in `runs`, or of its runs NAME-K, with the newest checkpoint to resume from. WeightsError if none."""
+    """The folder in `runs`, or of its runs NAME-K, with the newest checkpoint to resume from. WeightsError if none.
+
+    Warns of runs that were started after that checkpoint and have none: their user may mean them.
+    """
     named = re.compile(".*" if name is None else rf"{re.escape(name)}-\d+", re.DOTALL)
     paths = runs.iterdir() if runs.is_dir() else ()
     folders = [RunFolder(path) for path in paths if named.fullmatch(path.name) and path.is_dir()]
@@ -217,4 +221,12 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
         checkpoint = next(filter(None, map(find_published, run.saves)))
         return (checkpoint / "manifest.json").stat().st_mtime
 
-    return max(resumable, key=saved_at)
+    newest = max(resumable, key=saved_at)
+    for run in folders:
+        is_started = run.settings.is_file() and not run.has_checkpoint
+        if is_started and run.settings.stat().st_mtime > saved_at(newest):
+            get_logger().warning(
+                f"{run.path}: was started later and has no checkpoint; resuming {newest.path}; to start the other one "
+                f"again: {command('train', '--file', run.settings)}"
+            )
+    return newest

@@ -1,4 +1,4 @@
-"""Learning-rate schedules with warm-up: functions of the step alone, so that a resumed run needs no state.
+"""Learning-rate schedules with warm-up: the learning rate as a function of the step alone; a resume needs no state.
 
 The model zoo's four schedules follow its formulas step by step, with its constant values within an epoch; `cosine` and
 `linear` change at every step. All begin with the same linear warm-up from 0.

@@ -96,7 +96,8 @@ def read_darknet(cfg: Path | None, weights: Path, options: ReadOptions) -> Forei
     state = _with_norms(dict(_split(wanted[:kept], floats)), merged, record.dialect.batchnorm_eps)
     require_finite(state, source)
     version = ".".join(map(str, header.version))
-    notes = [f"Darknet {version}, trained on {header.seen:,} images, {len(floats):,} parameters"]
+    seen = f", {header.seen:,} images seen in training" if header.seen else ""  # an image counts in every epoch
+    notes = [f"Darknet {version}, {len(floats):,} parameters{seen}"]
     assumed, warnings = list[str](), list[str]()
     if merged:
         notes.append(f"BatchNorm is merged into {len(merged)} convolutions; it gets statistics that change nothing")

@@ -13,6 +13,7 @@ from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord, parse_record, problem_of
+from lookonce.shown import command
 from lookonce.storage import find_published, read_regular_file, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
@@ -100,6 +101,9 @@ def find_checkpoint(path: Path) -> Path:
         raise WeightsError.at(
             path, f"not a checkpoint; convert weight files of other programs with `lookonce convert {path}`"
         )
+    if (settings := path / "settings.yaml").is_file():
+        problem = "the run has no checkpoint yet; wait until it has saved one, or start it again: "
+        raise WeightsError.at(path, problem + command("train", "--file", settings))
     raise WeightsError.at(
         path,
         "contains no checkpoint; expected a run folder (with checkpoints/best or checkpoints/last) or a checkpoint "

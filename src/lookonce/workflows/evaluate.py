@@ -30,6 +30,7 @@ from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import sides_in_words
+from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
 from lookonce.shown import UNDEFINED, shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
@@ -166,11 +167,8 @@ def _evaluate(
         find_weights(path)  # before anything slow
     needs_images, links = bool(request.detectors), request.follow_links
     source = open_data(request.data, request.images, needs_images=needs_images, follow_links=links, streamed=True)
-    dataset = (
-        split_to_score(source, request.split, weights or against, request.names)
-        if needs_images
-        else source.split(request.split)
-    ).with_never_found()
+    scored = split_to_score(source, request.split, weights or against, request.names, makes_val=needs_images)
+    dataset = scored.with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
     stored_in = _checkpoint_to_describe(weights) if request.store_thresholds else None
@@ -375,9 +373,10 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
         values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
         yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
+    yield "detections: of any confidence, also those that predict does not show"
     has_dash = UNDEFINED in [curve.best_threshold for curve in evaluation.analysis.curves.values()]
     dash = "; -: none of its objects was detected, or the data has none" if has_dash else ""
-    yield f"best at: the confidence threshold with the highest F1{dash}"
+    yield f"best at: the confidence threshold with the highest F1; --store-thresholds stores it with the weights{dash}"
     for name, interval in evaluation.intervals.items():
         yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():

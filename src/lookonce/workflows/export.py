@@ -196,8 +196,10 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield from one.parity.table().splitlines()
     if exports.is_kept and exports.for_client is None and any(one.path.suffix == ".onnx" for one in exports.files):
         yield "OpenCV 4, Frigate, Triton and other programs need a file of their own: lookonce export --list"
-    if exports.for_client is not None:
-        yield f"for {exports.for_client.client}: {exports.for_client.folder}: {', '.join(exports.for_client.files)}"
+    if (client := exports.for_client) is not None:
+        yield f"for {client.client}: {client.folder}: {', '.join(client.files)}"
+        if client.guide:
+            yield f"how to use it: the first lines of {client.folder / client.guide}"
     for error in exports.refused:
         yield from str(error).splitlines()
     if exports.refused:

@@ -15,11 +15,13 @@ WriteModel = Callable[[Path], None]  # writes the .onnx file, with the options o
 
 @dataclass(frozen=True, kw_only=True)
 class ClientFolder:
-    """What was written for a client: the folder, and its files as sorted paths in it."""
+    """What was written for a client: the folder, and its files as sorted paths in it. guide: the one whose first lines
+    say how to use it; "" if none does."""
 
     client: str
     folder: Path
     files: tuple[str, ...]
+    guide: str
 
 
 def write_for(
@@ -36,10 +38,12 @@ def write_for(
     require_replaceable(folder, overwrite=overwrite, is_own=is_own)
     with atomic_folder(folder) as new:
         _write(client, weights, write_model, new, title=weights.stem)
-        for file, text in client_files(name, record).items() if client.to != "web" else ():
+        texts = client_files(name, record) if client.to != "web" else {}
+        for file, text in texts.items():
             (new / file).write_text(text, encoding="utf-8")
         files = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
-    return ClientFolder(client=name, folder=folder, files=tuple(files))
+    guide = next((file for file in texts if file != LABELS and not file.endswith(".json")), "")
+    return ClientFolder(client=name, folder=folder, files=tuple(files), guide=guide)
 
 
 def _write(client: Client, weights: Path, write_model: WriteModel, folder: Path, *, title: str) -> None:

@@ -40,6 +40,7 @@ from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
 from lookonce.runtimes.registry import load_runtime
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.workflows.validation_split import with_val
 
@@ -110,7 +111,8 @@ def write_one(
     if reference.calibration is not None:
         plan = replace(plan, calibration=reference.calibration.canvases)
 
-    get_logger().info(f"{path.name}: writing, and comparing with the weights")  # takes seconds
+    calibrating = "" if plan.calibration is None else f"calibrating on {counted(len(plan.calibration), 'image')}, "
+    get_logger().info(f"{path.name}: {calibrating}writing, and comparing with the weights")  # takes seconds
     write = partial(FORMATS[name].write, model, record, plan)
     parity = write_compared(path, write, partial(_compare, FORMATS[name], plan, reference), overwrite=overwrite)
     fitted = () if reference.calibration is None else (reference.calibration.text,)

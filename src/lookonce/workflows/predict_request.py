@@ -9,7 +9,7 @@ from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.prediction.class_filter import ClassFilter
 from lookonce.prediction.outputs import TEXT_OUTPUTS
 from lookonce.prediction.predictor import Detects
-from lookonce.prediction.sources import Media, find_media
+from lookonce.prediction.sources import Media, find_all_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.base import Runtime
@@ -40,6 +40,8 @@ class PredictRequest(DetectorRequest):
         Image, video, folder (with its subfolders), pattern ("street/*.jpg"), camera index (0, 1 ...), screen, URL
         (http, https, rtsp ... or s3://), - for images from standard input, or a manifest: a .txt file with a path or
         URL per line, .parquet, shards.json, or the manifest.json of an S3 Inventory.
+    more
+        Further sources: images, videos, folders, patterns or lists.
     weights
         Exported file, checkpoint folder, run folder (its best), published weights such as coco, or MindSpore's .ckpt
         or Darknet's .weights. Default: coco, if it has been pulled.
@@ -86,6 +88,7 @@ class PredictRequest(DetectorRequest):
     """
 
     source: Annotated[str, SOURCE] = field(kw_only=False)
+    more: tuple[str, ...] = field(default=(), kw_only=False)
     weights: Path | None = None
     threshold: float | None = None
     output: Path | None = None
@@ -110,6 +113,8 @@ class PredictRequest(DetectorRequest):
         require_fraction("threshold", self.threshold)
         require_setting("as_labels", self.as_labels, get_args(Labels).__contains__, " or ".join(get_args(Labels)))
         require_setting("engine", self.engine, get_args(Engine).__contains__, " or ".join(get_args(Engine)))
+        if self.more and (self.part is not None or self.engine == "ray"):
+            raise SettingsError.of("more", self.more[0], "--part and --engine ray take one manifest as their source")
         if self.resume and self.part is None and self.engine == "local":
             raise SettingsError("resume: expected with --part, of a manifest; add --part all/1", setting="resume")
         if self.address is not None and self.engine != "ray":
@@ -122,7 +127,8 @@ class PredictRequest(DetectorRequest):
 
     def media(self) -> Media:
         needs_files = self.as_labels is not None
-        return find_media(self.source, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
+        sources = (self.source, *self.more)
+        return find_all_media(sources, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
 
     @property
     def chosen_weights(self) -> Path:

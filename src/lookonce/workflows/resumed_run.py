@@ -32,6 +32,7 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
         raise SettingsError.of("file", flags["file"], "a resumed run uses its own settings.yaml; leave file out")
     if str(resume).lower() in ("true", "1", "yes"):
         run = newest_run(resolve(flags).settings.runs, flags.get("name"))
+        get_logger().info(f"resuming {run.path}")
     else:
         run = open_run_folder(Path(resume))
     return resumed_settings(run, located(resolve(flags))), run

@@ -23,6 +23,7 @@ from lookonce.settings.record import ModelRecord
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
 from lookonce.settings.yaml_file import to_yaml
+from lookonce.shown import command
 from lookonce.storage import require_space, write_file
 from lookonce.training.engine import Learner, reproducible
 from lookonce.training.image_check import Decoded, decode_all, read_decoded, read_val_hash
@@ -321,5 +322,7 @@ def outcome(result: TrainResult, best_metric: str) -> list[str]:
 
 
 def as_text(result: TrainResult) -> Iterator[str]:
-    """The run folder, which `--weights` and `--resume` take; the log has the rest."""
+    """The run folder, which `--weights` and `--resume` take, and the next step; the log has the rest."""
     yield f"written: {result.run.path}"
+    if not result.stopped:
+        yield f"scores, curves and the worst images on one page: {command('report', result.run.path)}"

@@ -51,19 +51,22 @@ def with_val_of(source: DataSource, weights: Path | None, names: Path | None = N
     return with_val(source, load_runtime(weights, names=names).record.settings)
 
 
-def split_to_score(source: DataSource, split: str, weights: Path | None, names: Path | None = None) -> Dataset:
-    """A split for the detections of `weights`: val as in `with_val_of`. It logs if training held images out of the
-    split, which are scored too."""
-    if split == VAL:
-        return with_val_of(source, weights, names).split(split)
-    dataset, run = source.split(split), run_of(weights)
-    if run is not None and lacks_val(source, split):
+def split_to_score(
+    source: DataSource, split: str, weights: Path | None, names: Path | None = None, *, makes_val: bool = True
+) -> Dataset:
+    """A split for the detections of `weights`, val as in `with_val_of`. It logs what is scored, and whether training
+    held images out of it. makes_val: False if a split val that the data lack is an error."""
+    if split == VAL and makes_val:
+        source = with_val_of(source, weights, names)
+    dataset, run, note = source.split(split), run_of(weights), ""
+    if split == VAL and source.num_held_out:
+        note = ", held out of train"
+    elif split != VAL and run is not None and lacks_val(source, split):
         num_held_out = len({*relative_names(dataset.image_paths)} & {*read_names(run)})
         if num_held_out:
-            get_logger().info(
-                f"split {split!r}: {counted(len(dataset), 'image')}, also the {num_held_out:,} that training held out "
-                "for validation; --split val evaluates those alone"
-            )
+            note = f", also the {num_held_out:,} that training held out for val (--split val evaluates those alone)"
+    counts = f"{counted(len(dataset), 'image')}, {counted(len(dataset.labels), 'box')}"
+    get_logger().info(f"split {split!r}: {counts}{note}")
     return dataset
 
 
