@@ -278,7 +278,7 @@ def page(
 ) -> Page: ...
 def predict(
     source: _Path,
-    more: Sequence[str] = ...,
+    more: Sequence[_Path] = ...,
     *,
     weights: _Path | None = ...,
     threshold: float | None = ...,

@@ -30,7 +30,6 @@ from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import device_of, load_runtime, names_for
 from lookonce.settings.image_size import sides_in_words
-from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
 from lookonce.shown import UNDEFINED, shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
