@@ -67,7 +67,9 @@ def test_the_run_folder_is_called_after_the_data_and_holds_what_is_promised(trai
 
 
 def test_the_command_line_shows_the_run_folder_once_for_all_ranks(trained: TrainResult) -> None:
-    assert list(VERBS["train"].lines(trained, PLAIN)) == [f"written: {trained.run.path}"]
+    written, next_step = VERBS["train"].lines(trained, PLAIN)
+    assert written == f"written: {trained.run.path}"
+    assert next_step.endswith(f"lookonce report {trained.run.path}")
     assert not list(VERBS["train"].lines(replace(trained, is_main=False), PLAIN))
 
 
