@@ -180,7 +180,7 @@ def test_images_and_videos_may_lie_in_one_folder_and_a_bad_video_costs_nothing_e
     assert predicted.exit_code == 1
     assert list(predicted.failed) == [str(tmp_path / "c.mp4")]
     assert (tmp_path / "out" / "b.mp4").exists()
-    assert "images and videos" in list(as_text(predicted))[-1]
+    assert "images and video," in list(as_text(predicted))[-1]
 
 
 def test_sources_as_a_shell_expands_a_pattern_are_predicted_together(weights, folder, expected, tmp_path, capsys):
