@@ -1,4 +1,5 @@
 import base64
+import re
 
 import cv2
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from lookonce.detections import Detections
 from lookonce.prediction.draw import font_for
-from lookonce.reports.images import ComparedImage, compared_figure, data_uri, ink_on, match
+from lookonce.reports.images import ComparedImage, Tag, compared_figure, data_uri, ink_on, match, tags_over
 from lookonce.reports.sheets import headed
 
 
@@ -76,3 +77,18 @@ def test_ink_is_dark_on_yellow_and_light_on_blue() -> None:
 def test_a_heading_has_the_letters_of_the_files_name() -> None:
     image = np.zeros((4, 200, 3), np.uint8)
     assert (headed(image, "grün.jpg", "", 200) != headed(image, "gr\ufffen.jpg", "", 200)).any()
+
+
+def test_a_long_name_ends_in_dots_before_its_score_and_a_chinese_letter_is_as_wide_as_high() -> None:
+    box = (10.0, 40.0, 60.0, 90.0)
+    long, chinese = (Tag(name=name, numbers=" 0.91", box_xyxy=box, color="#ffd700") for name in ("a" * 200, "猫" * 4))
+    svg = tags_over([long], (100, 100))
+    text, place = (
+        re.findall(r">(a+\.\.\. 0\.91)<title>", svg)[0],
+        re.findall(r'<rect x="(\d+)"[^>]*width="(\d+)"', svg)[0],
+    )
+    assert 10 < len(text) < 40
+    assert sum(map(int, place)) <= 100
+    assert f"<title>{'a' * 200} 0.91</title>" in svg
+    font = 100 / 28
+    assert f'textLength="{font * (4 + 5 * 0.58):.1f}"' in tags_over([chinese], (100, 100))

@@ -176,7 +176,7 @@ class _Album:
         frames, tags = _labels(dataset, row, (height, width))
         if finding is not None and meant is not None:
             frames += _meant_frame(meant, max(width, height))
-            tags = [*([Tag(text=finding.tag, box_xyxy=meant, color=MEANT)] if finding.tag else []), *tags]
+            tags = [*([Tag(name=finding.tag, box_xyxy=meant, color=MEANT)] if finding.tag else []), *tags]
         body += frames + tags_over(tags, (height, width))
         name = Path(file).name
         shown = photo(body, _view(meant, width, height), name)
@@ -189,7 +189,7 @@ def _labels(dataset: Dataset, row: int, size_hw: tuple[int, int]) -> tuple[str, 
     labelled = list(zip(dataset.boxes_xyxy[rows].tolist(), dataset.labels[rows].tolist(), strict=True))
     frames = [_frame(box, max(size_hw), css_class_color(label)) for box, label in labelled]
     names = dataset.class_names
-    tags = [Tag(text=names[label], box_xyxy=box, color=css_class_color(label), fit=True) for box, label in labelled]
+    tags = [Tag(name=names[label], box_xyxy=box, color=css_class_color(label), fit=True) for box, label in labelled]
     return "".join(frames), tags if len(labelled) <= MOST_NAMES else []
 
 

@@ -124,6 +124,8 @@ def _score_histogram(analysis: Mapping[str, Any]) -> str:
     scores = analysis["scores"].values()
     right, wrong = ([sum(n) for n in zip(*(one[kind] for one in scores), strict=True)] for kind in ("right", "wrong"))
     labels = [f"{place / len(right):.2f}" for place in range(1, len(right))]
+    if not any((*right[1:], *wrong[1:])):  # every score is below the first bar
+        return ""
     series = [("true positives", right[1:], 3), ("false positives", wrong[1:], 2)]
     note = f"Not drawn: {right[0]:,} true and {wrong[0]:,} false positives with a score under 0.05." if right else ""
     axes = {"x_label": "score, from", "y_label": "detections"}

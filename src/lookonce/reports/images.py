@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from unicodedata import east_asian_width
 
 import cv2
 import numpy as np
@@ -22,7 +23,8 @@ from lookonce.prediction.renderer import encode
 
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger images are scaled down
-LETTER = 0.58  # mean width of a letter, in font heights
+LETTER, WIDE_LETTER = 0.58, 1.0  # mean width of a letter, and of a Chinese one, in font heights
+WIDEST = 0.6  # share of the image's width that a class name takes at most
 LETTERS_A_SIDE = 28  # font heights in the longer side of an image: 9.5 pixels where a page shows it 265 pixels wide
 SMALLEST_FIT = 0.65  # factor on the font height
 
@@ -129,46 +131,65 @@ def _boxes(
         left, top, right, bottom = boxes.boxes_xyxy[row].tolist()
         name, color = classes[boxes.labels[row]]
         score = boxes.scores[row]  # two decimals, or the first digit of a score that they would show as 0
-        text = f"{name} {score:.2f}" if score >= 0.01 else f"{name} {score:.1g}"
-        text = text if scores else name
+        numbers = "" if not scores else f" {score:.2f}" if score >= 0.01 else f" {score:.1g}"
         dash = "" if matched[row] else f' stroke-dasharray="{line * 3:.1f} {line * 2:.1f}"'
         place = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
         rect = f'<rect {place} fill="none" stroke="{color}" stroke-width="{line:.2f}"{dash}>'
-        parts.append(f"{rect}<title>{escape(text)}</title></rect>")
-        tags.append(Tag(text=text, box_xyxy=(left, top, right, bottom), color=color))
+        parts.append(f"{rect}<title>{escape(name + numbers)}</title></rect>")
+        tags.append(Tag(name=name, numbers=numbers, box_xyxy=(left, top, right, bottom), color=color))
     return "".join(parts) + tags_over(tags[::-1], size_hw)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tag:
-    """The text tag of a box. fit: the text shrinks, down to SMALLEST_FIT, to be no wider than the box."""
+    """The text tag of a box: the name of its class, and numbers after it.
 
-    text: str
+    fit: the text shrinks, down to SMALLEST_FIT, to be no wider than the box.
+    """
+
+    name: str
     box_xyxy: tuple[float, float, float, float]
     color: str
+    numbers: str = ""
     fit: bool = False
 
 
 def tags_over(tags: Sequence[Tag], size_hw: tuple[int, int]) -> str:
     """SVG of the tags, the most important first: none covers another, and one without a free place is left out."""
-    fonts, sizes = [], []
+    texts, fonts, sizes = [], [], []
     for tag in tags:
         font, box_width = max(size_hw) / LETTERS_A_SIDE, tag.box_xyxy[2] - tag.box_xyxy[0]
         if tag.fit:
-            font = min(max(box_width / (LETTER * len(tag.text) + 0.5), SMALLEST_FIT * font), font)
+            font = min(max(box_width / (_wide(tag.name + tag.numbers) + 0.5), SMALLEST_FIT * font), font)
+        texts.append(_shortened(tag.name, WIDEST * size_hw[1] / font) + tag.numbers)
         fonts.append(font)
-        sizes.append((math.ceil(LETTER * font * len(tag.text) + font * 0.5), math.ceil(font * 1.25)))
+        sizes.append((math.ceil(font * (_wide(texts[-1]) + 0.5)), math.ceil(font * 1.25)))
     boxes = np.rint(np.array([tag.box_xyxy for tag in tags]).reshape(-1, 4)).astype(int).tolist()
-    places = zip(tags, fonts, place_tags(sizes, boxes, (size_hw[1], size_hw[0])), strict=True)
-    return "".join(_tag_at(tag, font, place) for tag, font, place in places if place is not None)
+    places = zip(tags, texts, fonts, place_tags(sizes, boxes, (size_hw[1], size_hw[0])), strict=True)
+    return "".join(_tag_at(tag, text, font, place) for tag, text, font, place in places if place is not None)
 
 
-def _tag_at(tag: Tag, font: float, place: tuple[int, int, int, int]) -> str:
+def _wide(text: str) -> float:
+    """Width of a text, in font heights."""
+    return sum(WIDE_LETTER if east_asian_width(letter) in "WF" else LETTER for letter in text)
+
+
+def _shortened(name: str, most: float) -> str:
+    """The name, or as much of its start as fits into that width; a longer one would push the score out of the image."""
+    shown = name
+    while name and _wide(shown) > most:
+        name = name[:-1]
+        shown = f"{name}..."
+    return shown
+
+
+def _tag_at(tag: Tag, text: str, font: float, place: tuple[int, int, int, int]) -> str:
     x, y, right, bottom = place
-    letters = LETTER * font * len(tag.text)  # textLength enforces this width with any font
+    letters = font * _wide(text)  # textLength enforces this width with any font
+    whole = "" if text == tag.name + tag.numbers else f"<title>{escape(tag.name + tag.numbers)}</title>"
     plate = f'<rect x="{x}" y="{y}" width="{right - x}" height="{bottom - y}" fill="{tag.color}"/>'
     where = f'x="{x + font * 0.25:.1f}" y="{y + font * 0.95:.1f}" font-size="{font:.1f}" textLength="{letters:.1f}"'
     return (
         f'{plate}<text class="tag" {where} lengthAdjust="spacingAndGlyphs" fill="{ink_on(tag.color)}">'
-        f"{escape(tag.text)}</text>"
+        f"{escape(text)}{whole}</text>"
     )

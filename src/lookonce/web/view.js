@@ -2,6 +2,7 @@
 
 const LARGEST_ZOOM = 16;
 const TAG = 19; // height of a tag, CSS pixels
+const WIDEST = 0.6; // share of the canvas that a class name takes at most
 const view = { zoom: 1, x: 0, y: 0 }; // zoom 1: the whole image; x, y: from the centre, CSS pixels
 
 // CSS pixels of one image pixel, and of the image's left top corner.
@@ -88,7 +89,7 @@ export function draw(canvas, image, detections, { class_names, colors, text_colo
   }
   const taken = [];
   for (const { one, edges } of boxes) {
-    const text = `${class_names[one.label]} ${one.score.toFixed(2)}`;
+    const text = `${fitted(context, class_names[one.label], WIDEST * width)} ${one.score.toFixed(2)}`;
     const wide = context.measureText(text).width + 8;
     const place = freePlace(edges, wide, taken, width, height);
     if (!place) continue; // the list beside the image has it
@@ -99,6 +100,13 @@ export function draw(canvas, image, detections, { class_names, colors, text_colo
     context.fillStyle = text_colors[one.label];
     context.fillText(text, x + 4, y + 10);
   }
+}
+
+// The name, or as much of its start as fits.
+function fitted(context, name, most) {
+  let shown = name;
+  while (name && context.measureText(shown).width > most) shown = `${(name = name.slice(0, -1))}...`;
+  return shown;
 }
 
 // Above the box, below it or inside it, left- or right-aligned: the first place that covers no other tag; else undefined.

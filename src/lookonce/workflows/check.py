@@ -106,7 +106,7 @@ def check(
     decode
         Decode every image; --no-decode reads only the headers, which is faster but misses damaged images.
     advice
-        Recommend an image size; the latency of the network is measured on this machine, which takes 1-2 s.
+        Recommend an image size, from the sizes and distances of the objects.
     val_split
         Setting val_split of the training. Only val makes the training hold images out where the data have no split val.
     val_fraction

@@ -52,7 +52,8 @@ class EvaluateRequest(DetectorRequest):
     Parameters
     ----------
     weights
-        Checkpoint folder, run folder (its best), exported file, or MindSpore's .ckpt or Darknet's .weights.
+        Checkpoint folder, run folder (its best), exported file, published weights such as coco, or MindSpore's .ckpt or
+        Darknet's .weights.
     data
         Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
     images

@@ -358,7 +358,7 @@ def _path(output: Path, name: str, suffix: str, num_files: int) -> Path:
 
 def _format_lines() -> Iterator[str]:
     """The tables of formats and clients: one line each, then its use, at most 80 columns."""
-    yield f"{'format':<13}{'state':<11}{'outputs':<22}{'precision':<18}needs"
+    yield f"{'format':<13}{'state':<11}{'outputs':<22}{'precision':<18}extras"
     for name, row in FORMATS.items():
         needs = ", ".join(["train", row.extra] if row.extra else ["train"]) if row.writer else ""
         numbers = ", ".join(row.precisions) if row.writer else ""
@@ -368,7 +368,7 @@ def _format_lines() -> Iterator[str]:
         text = f"{row.suffix}: {row.text}" if row.suffix else row.text
         yield from wrap(text, width=78, initial_indent="  ", subsequent_indent="  ")
     yield ""
-    yield f"{'for client':<16}checked by"
+    yield f"{'--for client':<16}checked by"
     for name, client in CLIENTS.items():
         yield from wrap(f"{name:<16}{client.checked_by}", width=80, subsequent_indent=" " * 16)
         yield from wrap(client.text, width=78, initial_indent="  ", subsequent_indent="  ")
