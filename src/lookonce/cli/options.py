@@ -80,9 +80,8 @@ class Options:
             if name is None:
                 self._require_two_hyphens(token)
                 if self.one_value_each and not self.positional and not token.startswith("-"):
-                    raise SettingsError(
-                        f"{token!r}: no option before this value; expected --epochs 30 or epochs=30", value=token
-                    )
+                    example = f"--data {token}" if Path(token).exists() else "--epochs 30 or epochs=30"
+                    raise SettingsError(f"{token!r}: no option before this value; expected {example}", value=token)
                 items.append(token)
                 continue
             if value is None and left and self._takes(name, left[0]):
