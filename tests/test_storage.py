@@ -155,3 +155,8 @@ def test_the_marker_is_written_after_everything_else(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "last") as new:
         assert not (new / MARKER).exists()
     assert (tmp_path / "last" / MARKER).stat().st_size == 0
+
+
+def test_a_folder_where_a_file_is_to_be_written_is_told_as_one(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is a folder"):
+        write_file(tmp_path, b"")

@@ -342,6 +342,8 @@ def _explain(path: Path, error: OSError) -> str:
         return f"{path}: no write permission ({error.strerror}); choose a writable folder"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{path}: a file exists where a folder is needed ({error.strerror}); choose another folder"
+    if error.errno == errno.EISDIR:
+        return f"{path}: is a folder; expected the name of a file to write; choose another name"
     return f"{path}: read or write failed ({error}); check the path and its disk"
 
 

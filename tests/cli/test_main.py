@@ -98,6 +98,14 @@ def test_no_verb_shows_the_verbs(capsys: pytest.CaptureFixture[str]):
     assert "lookonce VERB --help" in capsys.readouterr().out
 
 
+def test_help_of_a_verb_has_two_spellings(capsys: pytest.CaptureFixture[str]):
+    told = []
+    for typed in (["help", "config"], ["config", "--help"]):
+        assert main(typed) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] != ""
+
+
 @pytest.mark.parametrize("typed", ["version", "--version"])
 def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
     assert main([typed]) == 0
@@ -109,6 +117,8 @@ def test_version(typed: str, capsys: pytest.CaptureFixture[str]):
     [
         ("trian", 2, " train?"),
         ("--verison", 2, " --version?"),
+        ("--weights coco", 2, "'--weights': "),
+        ("train /", 2, "--data /"),
         ("eval", 2, "lookonce: weights: "),
         ("eval --weights", 2, "lookonce: weights: "),
         ("eval --weights a --tile", 2, "a whole number"),

@@ -100,11 +100,13 @@ def test_numbers_are_numbers(weights, threads):
         bench([weights], threads=threads)
 
 
-def test_sizes_are_sides_or_height_x_width(weights, tmp_path, monkeypatch):
+def test_sizes_are_sides_or_height_x_width(weights, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="lookonce")
     measured = "lookonce.workflows.bench._measure_all"
     monkeypatch.setattr(measured, lambda cases: [{"image_size": case.image_size} for case, _ in cases])
     rows = bench([weights], image_size="32,64x96", batch="1", pipeline=False, output=tmp_path).rows
     assert [row["image_size"] for row in rows] == [(32, 32), (64, 96)]
+    assert "measuring 2 cases" in caplog.text  # before the first, which takes seconds
 
 
 def test_a_size_that_no_network_takes_is_refused(weights):

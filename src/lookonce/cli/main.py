@@ -103,6 +103,8 @@ def modes_of(tokens: Sequence[str]) -> tuple[list[str], set[str]]:
 
 def run(tokens: Sequence[str], *, json: bool = False) -> int:
     """Like `main`, but errors are raised."""
+    if tokens[:1] == ["help"] and tokens[1:2] and tokens[1] in VERBS:
+        tokens = [tokens[1], "--help"]
     if not tokens or tokens[0] in {"--help", "-h", "help"}:
         print(overview())
         return 0
@@ -116,8 +118,10 @@ def run(tokens: Sequence[str], *, json: bool = False) -> int:
         return 0
     name, *rest = tokens
     if name not in VERBS:
-        problem = f"unknown verb {name!r}{suggestion(name, (*VERBS, *FLAGS)) or '; `lookonce --help` lists all verbs'}"
-        raise SettingsError(problem, value=name)
+        hint = suggestion(name, (*VERBS, *FLAGS))
+        is_option = name.startswith("-") and not hint
+        problem = f"{name!r}: expected a verb before it" if is_option else f"unknown verb {name!r}"
+        raise SettingsError(f"{problem}{hint or '; `lookonce --help` lists all verbs'}", value=name)
     if (switch := VERBS[name].is_job_when) and is_switched_on(switch, rest):
         name, rest = "job", [f"task={name}", *rest]
     return run_verb(name, VERBS[name], rest, json=json)
