@@ -44,6 +44,7 @@ def test_an_object_is_found_as_the_best_box_on_it_says(make_dataset: MakeDataset
         ([[1, 9, 0], [9, 1, 0], [0, 0, 9]], [1, 0, 2]),  # two exchanged
         ([[9, 0, 0], [9, 0, 0], [9, 0, 0]], None),  # everything as the commonest
         ([[4, 5, 1], [1, 4, 5], [5, 1, 4]], None),  # undecided
+        ([[1, 4, 0], [3, 2, 0], [1, 1, 3]], None),  # may be chance
         ([[0, 2, 0], [0, 0, 2], [2, 0, 0]], None),  # too few
     ],
 )

@@ -102,16 +102,18 @@ def found_as(dataset: Dataset, results: Results) -> NDArray[np.int64]:
 def other_mapping(counts: NDArray[np.int64]) -> list[int] | None:
     """The class that each class is mostly detected as, if these are other classes, each used once; else None.
 
-    A network that has learned little predicts the commonest class everywhere, which is not a mapping. Classes with
-    fewer than FEWEST_OBJECTS / 2 detected objects keep their label.
+    A network that has learned little predicts the commonest class everywhere, which is not a mapping, or one by chance:
+    the other classes must be more than two standard deviations ahead of the labelled ones. Classes with fewer than
+    FEWEST_OBJECTS / 2 detected objects keep their label.
     """
     enough = counts.sum(axis=1) >= FEWEST_OBJECTS / 2
     mapping = np.where(enough, counts.argmax(axis=1), np.arange(len(counts)))
     moved = enough & (mapping != np.arange(len(counts)))
-    agreeing = counts[np.flatnonzero(moved), mapping[moved]].sum()
+    agreeing, total = counts[np.flatnonzero(moved), mapping[moved]].sum(), counts[moved].sum()
     if moved.sum() < 2 or len(set(mapping[enough].tolist())) < int(enough.sum()):
         return None
-    convinced = agreeing >= 0.6 * counts[moved].sum() and agreeing > np.trace(counts)
+    ahead = agreeing - np.diag(counts)[moved].sum()
+    convinced = agreeing >= 0.6 * total and agreeing > np.trace(counts) and ahead > 2 * np.sqrt(total)
     return [int(label) for label in mapping] if convinced else None
 
 
