@@ -12,6 +12,7 @@ from lookonce.errors import SettingsError, shortened
 from lookonce.request import LISTED, by_own_names, old_names_of
 from lookonce.settings.aliases import as_spelled
 from lookonce.settings.names import suggestion, taken_for
+from lookonce.settings.schema import Settings
 from lookonce.settings.text import KINDS_IN_WORDS, kinds_in_words
 
 P = ParamSpec("P")
@@ -31,6 +32,8 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters
     known = {name for name, one in parameters.items() if one.kind not in REPEATED}
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        known |= Settings.model_fields.keys()
     required = [name for name, one in parameters.items() if one.default is one.empty and one.kind not in REPEATED]
 
     def own_name(name: str) -> str | None:

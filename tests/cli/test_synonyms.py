@@ -182,6 +182,8 @@ def test_an_error_names_the_spelling_that_was_typed(verb: str, typed: str, told:
 def test_an_error_names_the_spelling_of_a_python_program() -> None:
     with raises(SettingsError, "conf (threshold): 30", setting="threshold"):
         lookonce.predict("a.jpg", conf=30)
+    with raises(SettingsError, "imgsz (image_size): 100", setting="image_size"):
+        lookonce.config(imgsz=100)
 
 
 def test_files_without_an_option_can_be_typed_with_one() -> None:
