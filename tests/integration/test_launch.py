@@ -130,7 +130,7 @@ def test_an_error_is_raised_once_with_the_rank_and_not_tried_again(
         ({"devices": 2, "device": "npu"}, "devices", "0 (npu)"),
         ({"nnodes": "2"}, None, "rdzv_endpoint"),
         ({"nnodes": "3:2", "rdzv_endpoint": "a:1"}, "nnodes", "2:4"),
-        ({"run": "a/b"}, "run", "run=a/b"),
+        ({"run": "a/b"}, "run", "run: a/b"),
         ({"run": "a", "resume": True}, "run", "resume"),
     ],
 )

@@ -126,7 +126,7 @@ def test_predictions_are_drawn_by_all_and_written_down_once_in_order(
         ({"source": "screen", "devices": 2}, "devices", "screen "),
         ({"source": "-", "devices": 2}, "devices", "- "),
         ({"devices": 2, "track": True}, "track", "devices"),
-        ({"devices": 0}, "devices", "devices=0: "),
+        ({"devices": 0}, "devices", "devices: 0; "),
         ({"nnodes": "2"}, None, "rdzv_endpoint"),
         ({"nnodes": "2:4", "rdzv_endpoint": "a:1"}, "nnodes", "2:4"),
     ],

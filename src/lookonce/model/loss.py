@@ -85,12 +85,14 @@ class DetectionLoss:
         return self.assigner(self._heads(raws), targets)
 
     def _heads(self, raws: Sequence[Tensor]) -> list[HeadPrediction]:
-        heads = []
-        for raw, anchors_wh, stride in zip(raws, self.anchors, self.strides, strict=True):
-            logits, anchors_wh = split_raw(raw.float(), len(anchors_wh)), anchors_wh.to(raw.device)
-            boxes_xyxy = decode_boxes(logits[..., :4], anchors_wh, stride, self.dialect)
-            heads.append(HeadPrediction(boxes_xyxy, logits, anchors_wh, stride))
-        return heads
+        return [self._decode(*head) for head in zip(raws, self.anchors, self.strides, strict=True)]
+
+    def _decode(self, raw: Tensor, anchors_wh: Tensor, stride: int) -> HeadPrediction:
+        logits = split_raw(raw.float(), len(anchors_wh))
+        anchors_wh = anchors_wh.to(raw.device)
+        return HeadPrediction(
+            decode_boxes(logits[..., :4], anchors_wh, stride, self.dialect), logits, anchors_wh, stride
+        )
 
     def _head_parts(
         self, head: HeadPrediction, assigned: Tensor, targets: Targets, input_wh: tuple[int, int]
