@@ -7,7 +7,8 @@ import pytest
 from tests.support.raised import raises
 
 from lookonce.cli.main import main
-from lookonce.cli.options import command_of, options_of
+from lookonce.cli.options import options_of
+from lookonce.cli.signatures import command_of
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
 from lookonce.request import old_names, old_names_of

@@ -9,7 +9,8 @@ import pytest
 from raised import raises
 
 from lookonce.cli.main import run_verb
-from lookonce.cli.options import Options, _placeholder_of, command_of, options_of, unwrapped
+from lookonce.cli.options import Options, options_of
+from lookonce.cli.signatures import _placeholder_of, command_of, unwrapped
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
 from lookonce.on_ranks import RanksRequest

@@ -19,7 +19,8 @@ import yaml
 from started import is_there
 
 from lookonce.cli.main import main, run_verb
-from lookonce.cli.options import command_of, options_of
+from lookonce.cli.options import options_of
+from lookonce.cli.signatures import command_of
 from lookonce.cli.verbs import VERBS
 from lookonce.cloud import job
 from lookonce.cloud.plan import make_plan

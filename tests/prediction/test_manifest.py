@@ -15,7 +15,8 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.shards import INDEX, write_archives, write_index
 from lookonce.errors import DataError
 from lookonce.prediction.manifest import open_manifest
-from lookonce.prediction.sources import ImageSource, find_media, images_of
+from lookonce.prediction.media import ImageSource
+from lookonce.prediction.sources import find_media, images_of
 from lookonce.remote.objects import Location, ObjectStore, RemoteError
 
 

@@ -10,8 +10,8 @@ from raised import raises
 
 from lookonce.detections import Detections
 from lookonce.errors import DataError
+from lookonce.prediction.media import ImageSource
 from lookonce.prediction.predictor import predict
-from lookonce.prediction.sources import ImageSource
 
 
 class Brightness:

@@ -10,8 +10,9 @@ from raised import raises
 
 from lookonce.errors import DataError, SettingsError
 from lookonce.prediction.camera import connected, reconnecting
+from lookonce.prediction.media import read_streamed
 from lookonce.prediction.renderer import encode
-from lookonce.prediction.sources import find_media, read_streamed
+from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 from lookonce.prediction.window import Window
 

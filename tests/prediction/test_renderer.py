@@ -10,9 +10,9 @@ from raised import raises
 
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
+from lookonce.prediction.media import Clip, ImageSource, Media
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.renderer import Renderer, crops_of, folder_name, require_untouched
-from lookonce.prediction.sources import Clip, ImageSource, Media
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
 

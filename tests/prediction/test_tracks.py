@@ -9,8 +9,8 @@ from raised import raises
 
 from lookonce.detections import Detections
 from lookonce.errors import MissingExtra
+from lookonce.prediction.media import Clip, ImageSource
 from lookonce.prediction.predictor import Prediction
-from lookonce.prediction.sources import Clip, ImageSource
 from lookonce.prediction.tracks import Tracker, track
 
 pytest.importorskip("edgefirst.tracker", reason="the extra `track` is not installed")

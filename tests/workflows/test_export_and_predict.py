@@ -20,7 +20,7 @@ from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.onnx import build_onnx
-from lookonce.prediction.sources import ImageSource, image_ids
+from lookonce.prediction.media import ImageSource, image_ids
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.evaluate import evaluate
 from lookonce.workflows.export import as_text, export

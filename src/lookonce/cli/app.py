@@ -12,7 +12,7 @@ from lookonce.targets import imported
 
 def app_of(name: str, verb: Verb) -> tuple[App, Callable[..., Any]]:
     """The command line of a verb, and its function with the command line's signature."""
-    from lookonce.cli.options import command_of  # importing the settings takes 0.25 s
+    from lookonce.cli.signatures import command_of  # importing the settings takes 0.25 s
 
     loaded = late(verb) if verb.from_settings else verb.load()
     function = command_of(loaded, verb.renames, traits=verb.traits, tolerant=verb.tolerant)

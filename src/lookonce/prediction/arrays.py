@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 from lookonce.data.decoders import on_white, to_eight_bit
 from lookonce.data.images import read_image
 from lookonce.errors import DataError
-from lookonce.prediction.sources import ImageSource, Media, find_media, unique_places
+from lookonce.prediction.media import ImageSource, Media
+from lookonce.prediction.sources import find_media, unique_places
 
 EXPECTED = (
     "expected a path, a URL, a folder, bytes, an open file, a PIL image, an array (H, W), (H, W, 3) or (H, W, 4), a "

@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path
 
 from lookonce.errors import DataError
+from lookonce.prediction.media import ImageSource
 from lookonce.prediction.predictor import Unreadable
 from lookonce.prediction.result import PredictedImage
-from lookonce.prediction.sources import ImageSource
 from lookonce.rank_group import STEPS_PER_COLLECTIVE, RankGroup
 
 OnFailure = Callable[[str, DataError], None]

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import area_xyxy
 from lookonce.data.dataset import Dataset
+from lookonce.prediction.media import Media
 from lookonce.prediction.result import PredictedImage
-from lookonce.prediction.sources import Media
 from lookonce.settings.record import ModelRecord
 
 

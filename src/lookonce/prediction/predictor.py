@@ -12,7 +12,7 @@ from lookonce.detections import Detections
 from lookonce.errors import DataError
 from lookonce.letterbox import ImageArray
 from lookonce.ordered import in_batches, ordered_map
-from lookonce.prediction.sources import NUM_READERS, ImageSource
+from lookonce.prediction.media import NUM_READERS, ImageSource
 
 # Batches in the detector at once: the first images of the next batch run beside the last of the current one.
 NUM_RUNNERS = 2

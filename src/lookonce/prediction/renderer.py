@@ -15,8 +15,8 @@ from lookonce.errors import SettingsError
 from lookonce.letterbox import ImageArray
 from lookonce.ordered import ordered_map
 from lookonce.prediction.draw import draw
+from lookonce.prediction.media import Clip, ImageSource, Media
 from lookonce.prediction.predictor import Prediction
-from lookonce.prediction.sources import Clip, ImageSource, Media
 from lookonce.prediction.video import VideoWriter, require_video
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import os_errors_explained

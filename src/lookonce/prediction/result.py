@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from lookonce.detections import Detections
 from lookonce.errors import DataError, LookonceError
 from lookonce.prediction.draw import draw
+from lookonce.prediction.media import ImageSource
 from lookonce.prediction.predictor import Prediction
 from lookonce.prediction.renderer import DRAWN_SUFFIXES, encode
-from lookonce.prediction.sources import ImageSource
 from lookonce.settings.names import few
 from lookonce.shown import shown
 from lookonce.storage import os_errors_explained

@@ -6,27 +6,22 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
-from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lookonce.cores import NUM_FETCHERS
-from lookonce.data.decoders import TruncatedImage
 from lookonce.data.findings import RaiseOnError
 from lookonce.data.headers import missing_rows
-from lookonce.data.images import IMAGE_SUFFIXES, read_image
+from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.links import report_links
 from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.camera import LatestFrame, camera_frames, connected, reconnecting, screen_frames
 from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
-from lookonce.prediction.video import USUAL_RATE, VIDEO_SUFFIXES, Frame, read_frames, read_header, refuse
+from lookonce.prediction.media import NUM_READERS, Clip, ImageSource, Media, read_streamed, unreadable
+from lookonce.prediction.video import VIDEO_SUFFIXES, Frame, read_frames, read_header
 from lookonce.remote.local_copy import CACHE
 from lookonce.remote.objects import Entry, Location, ObjectStore, UnreadableObject, is_remote
 from lookonce.remote.stage_in import cache_name, require_entries, stage_in
@@ -35,99 +30,11 @@ from lookonce.remote.urls import HTTP, is_url, without_password
 from lookonce.shown import without_secrets
 from lookonce.storage import require_regular_file
 
-NUM_READERS = 2  # threads that read images
 LONGEST_NAME = 60  # characters of an image's name in the name of its results
 SCREEN = "screen"
 OTHER_FORMATS = "other formats: docs/predict.md"
 NO_IMAGES = f"holds no images or videos; expected files ending in .jpg, .png, .webp, .mp4, .mov ... ({OTHER_FORMATS})"
 EXPECTED = "expected an image, a video, a folder, a pattern, a .txt list, a camera index, a URL, s3://, screen, or -"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    """A sequence of frames with timestamps. name, place: as for an image. frames() opens the clip.
-
-    num_frames: None when unknown. live: the source does not wait for the consumer, so frames may be dropped.
-    """
-
-    name: str
-    place: Path
-    frames: Callable[[], Iterable[Frame]]
-    path: Path | None = None
-    num_frames: int | None = None
-    frame_rate: Fraction = USUAL_RATE
-    live: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageSource:
-    """One image that has not been read yet. It comes from one of path, content (encoded bytes), fetch (from which these
-    come when it is read) or pixels (a decoder).
-
-    name: its name in errors and result files. place: relative path for its results, unique within one SOURCE.
-    image_id: as in COCO. clip, frame, seconds: the clip it is a frame of, its 0-based index, and the time since the
-    clip's start.
-    """
-
-    name: str
-    place: Path
-    path: Path | None = None
-    content: bytes | None = None
-    fetch: Callable[[], bytes] | None = None
-    pixels: Callable[[], NDArray[np.uint8]] | None = None
-    image_id: int = 0
-    clip: Clip | None = None
-    frame: int = 0
-    seconds: Fraction = Fraction(0)
-
-    def read(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, upright; DataError when it cannot be read as an image."""
-        if self.pixels is not None:
-            return self.pixels()
-        if self.path is not None:
-            return read_image(self.path, name=self.name)
-        return read_streamed(self.fetch() if self.fetch is not None else self.content or b"", self.name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Media:
-    """All images and clips of one SOURCE. total: number of images and frames, None when unknown. num_readers: threads
-    that read them."""
-
-    entries: Iterable[ImageSource | Clip]
-    total: int | None
-    live: bool = False
-    num_readers: int = NUM_READERS
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether the number of images is known in advance; clips and streams may be endless."""
-        return isinstance(self.entries, Sequence) and not self.clips
-
-    @property
-    def clips(self) -> list[Clip]:
-        return [entry for entry in self.known if isinstance(entry, Clip)]
-
-    @property
-    def known(self) -> Sequence[ImageSource | Clip]:
-        """The entries that are known before the first is read; empty for a stream."""
-        return self.entries if isinstance(self.entries, Sequence) else ()
-
-    def images(self) -> Iterator[ImageSource]:
-        """Yields each image and frame in order, with its image_id; a clip is opened when it is reached."""
-        images = [entry for entry in self.known if isinstance(entry, ImageSource)]
-        ids = iter(image_ids(images)) if self.is_finite else count(1)
-        for entry in self.entries:
-            for image in (entry,) if isinstance(entry, ImageSource) else _frames_of(entry):
-                yield image if image.image_id else replace(image, image_id=next(ids))
-
-
-def read_streamed(content: bytes, name: str) -> NDArray[np.uint8]:
-    """An image that has arrived over a network or a pipe: an incomplete one was cut off there, not on a disk."""
-    try:
-        return read_image(content, name=name)
-    except TruncatedImage as error:
-        raise DataError(f"{name}: broke off inside an image, after {len(content):,} bytes of it", path=name) from error
 
 
 def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = False, as_files: bool = False) -> Media:
@@ -192,7 +99,7 @@ def _of_files(text: str, follow_links: bool) -> Media:
     if is_manifest(text):
         for row in missing_rows(paths):
             error = DataError.at(paths[row], f"no such file; image {row + 1} of the list {text}")
-            entries[row] = _unreadable(str(paths[row]), places[row], error)
+            entries[row] = unreadable(str(paths[row]), places[row], error)
     return _media_of(entries)
 
 
@@ -203,14 +110,6 @@ def find_images(source: str | Path) -> list[ImageSource]:
     if not found:
         raise DataError.at(source, f"holds no images; expected files ending in .jpg, .png, .webp ... ({OTHER_FORMATS})")
     return found
-
-
-def image_ids(sources: Sequence[ImageSource]) -> list[int]:
-    """COCO `image_id` of each image: the numeric name (000000000139.jpg) if all names are numeric, else 1, 2, 3 ..."""
-    stems = [source.place.stem for source in sources]
-    if all(stem.isdecimal() and stem.isascii() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
-        return [int(stem) for stem in stems]
-    return list(range(1, len(sources) + 1))
 
 
 def _in_store(address: str, *, as_files: bool) -> Media:
@@ -354,7 +253,7 @@ def _entry(path: Path, place: Path) -> ImageSource | Clip:
         return _clip(name, place, name, path)
     except (OSError, MissingExtra, DataError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        return _unreadable(name, place, error if isinstance(error, DataError) else DataError.at(name, str(reason)))
+        return unreadable(name, place, error if isinstance(error, DataError) else DataError.at(name, str(reason)))
 
 
 def _clip(name: str, place: Path, address: str, path: Path | None = None) -> Clip:
@@ -362,26 +261,6 @@ def _clip(name: str, place: Path, address: str, path: Path | None = None) -> Cli
     header, frames = read_header(address, name), partial(read_frames, address, name)
     rate, count = header.frame_rate, header.num_frames
     return Clip(name=name, place=place, path=path, frames=frames, num_frames=count, frame_rate=rate)
-
-
-def _unreadable(name: str, place: Path, error: DataError) -> ImageSource:
-    """A source whose read() raises `error`, so that it is reported in order, like a damaged image."""
-    return ImageSource(name=name, place=place, pixels=partial(refuse, error))
-
-
-def _frames_of(clip: Clip) -> Iterator[ImageSource]:
-    try:
-        for number, frame in enumerate(clip.frames()):
-            yield ImageSource(
-                name=f"{clip.name} frame {number}",
-                place=clip.place.with_suffix("") / f"{number:06}.jpg",
-                pixels=frame.pixels,
-                clip=clip,
-                frame=number,
-                seconds=frame.seconds,
-            )
-    except DataError as error:
-        yield _unreadable(clip.name, clip.place, error)
 
 
 def _of_camera(index: int, reconnect: int) -> Media:

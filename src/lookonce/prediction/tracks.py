@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lookonce.detections import Detections
 from lookonce.errors import needing_extra
+from lookonce.prediction.media import Clip
 from lookonce.prediction.predictor import Prediction
-from lookonce.prediction.sources import Clip
 
 # With the library's defaults (IoU 0.25, update factor 0.25), an object that moves by half its width between two frames
 # loses its track; with these values it keeps it (tests/prediction/test_tracks.py).

@@ -22,9 +22,10 @@ from lookonce.errors import LookonceError
 from lookonce.letterbox import fit
 from lookonce.model.layers import steps_of_record
 from lookonce.prediction.draw import draw
+from lookonce.prediction.media import ImageSource
 from lookonce.prediction.predictor import predict
 from lookonce.prediction.renderer import encode
-from lookonce.prediction.sources import ImageSource, find_images
+from lookonce.prediction.sources import find_images
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime

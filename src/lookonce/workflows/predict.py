@@ -16,13 +16,13 @@ from lookonce.on_ranks import in_ranks
 from lookonce.prediction.class_filter import chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
+from lookonce.prediction.media import ImageSource, Media
 from lookonce.prediction.outputs import LABELS, Context, open_outputs
 from lookonce.prediction.pre_labels import are_files, pre_labels
 from lookonce.prediction.predictor import Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.renderer import CROPS, Renderer, encode, require_untouched
 from lookonce.prediction.result import PredictedImage, without_image
-from lookonce.prediction.sources import ImageSource, Media
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_objects
 from lookonce.prediction.window import Window

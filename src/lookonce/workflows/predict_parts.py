@@ -14,11 +14,12 @@ from lookonce.cores import NUM_FETCHERS
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, pace, progress_bar
 from lookonce.prediction.manifest import open_manifest
+from lookonce.prediction.media import ImageSource
 from lookonce.prediction.parts import CHUNK_ROWS, Part, PartResult
 from lookonce.prediction.predictor import Detects
 from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.result import without_image
-from lookonce.prediction.sources import ImageSource, images_of
+from lookonce.prediction.sources import images_of
 from lookonce.remote.folder import open_folder
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.stage_out import version_of

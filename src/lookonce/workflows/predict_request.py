@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, get_args
 from lookonce.errors import SettingsError, require_fraction, require_setting
 from lookonce.model.nms import MOST_CANDIDATES
 from lookonce.prediction.class_filter import ClassFilter
+from lookonce.prediction.media import Media
 from lookonce.prediction.outputs import TEXT_OUTPUTS
 from lookonce.prediction.predictor import Detects
-from lookonce.prediction.sources import Media, find_all_media
+from lookonce.prediction.sources import find_all_media
 from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.base import Runtime
