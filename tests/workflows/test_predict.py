@@ -24,7 +24,7 @@ from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.log import pace
-from lookonce.prediction import sources
+from lookonce.prediction import media, sources
 from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
@@ -292,7 +292,7 @@ def test_ctrl_c_is_how_a_camera_ends_and_everything_is_written(weights, tmp_path
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monkeypatch):
-    real = sources.read_image
+    real = media.read_image
 
     def interrupted(source, *, name):
         if name.endswith("d.png"):
@@ -300,7 +300,7 @@ def test_ctrl_c_in_a_folder_keeps_what_was_found(weights, folder, tmp_path, monk
             time.sleep(0.2)
         return real(source, name=name)
 
-    monkeypatch.setattr(sources, "read_image", interrupted)
+    monkeypatch.setattr(media, "read_image", interrupted)
     assert main(["predict", str(folder), "--weights", str(weights), "--output", str(tmp_path)]) == 130
     assert json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["failed"] == []
 
