@@ -14,6 +14,7 @@ from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.names import require_one_of, split_list
 from lookonce.weights.pull import default_weights
 from lookonce.workflows.detector_request import DetectorRequest
@@ -128,7 +129,11 @@ class PredictRequest(DetectorRequest):
     def media(self) -> Media:
         needs_files = self.as_labels is not None
         sources = (self.source, *self.more)
-        return find_all_media(sources, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
+        options = {"reconnect": self.reconnect, "follow_links": self.follow_links, "as_files": needs_files}
+        media = find_all_media(sources, **options)
+        for named in filter(_is_weights, self.more):  # `predict IMAGE WEIGHTS`; a run has drawn images in its folder
+            raise SettingsError.of("more", named, "these are weights; expected images; name their option: --weights")
+        return media
 
     @property
     def chosen_weights(self) -> Path:
@@ -177,3 +182,9 @@ def other_choices(request: PredictRequest) -> dict[str, Any]:
     tiles = {} if request.tile is None else {"tile": request.tile, "tile_overlap": request.tile_overlap}
     others = {"classes": request.classes, "image_size": request.image_size}
     return {name: value for name, value in others.items() if value is not None} | tiles
+
+
+def _is_weights(source: str) -> bool:
+    path = Path(source)
+    is_folder = (path / "record.json").is_file() or (path / "checkpoints").is_dir()
+    return is_folder or (path.is_file() and kind_of(path) != "checkpoint")  # "checkpoint": any other file
