@@ -129,11 +129,9 @@ class PredictRequest(DetectorRequest):
     def media(self) -> Media:
         needs_files = self.as_labels is not None
         sources = (self.source, *self.more)
-        options = {"reconnect": self.reconnect, "follow_links": self.follow_links, "as_files": needs_files}
-        media = find_all_media(sources, **options)
         for named in filter(_is_weights, self.more):  # `predict IMAGE WEIGHTS`; a run has drawn images in its folder
             raise SettingsError.of("more", named, "these are weights; expected images; name their option: --weights")
-        return media
+        return find_all_media(sources, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
 
     @property
     def chosen_weights(self) -> Path:
@@ -186,5 +184,8 @@ def other_choices(request: PredictRequest) -> dict[str, Any]:
 
 def _is_weights(source: str) -> bool:
     path = Path(source)
-    is_folder = (path / "record.json").is_file() or (path / "checkpoints").is_dir()
-    return is_folder or (path.is_file() and kind_of(path) != "checkpoint")  # "checkpoint": any other file
+    try:
+        is_folder = (path / "record.json").is_file() or (path / "checkpoints").is_dir()
+        return is_folder or (path.is_file() and kind_of(path) != "checkpoint")  # "checkpoint": any other file
+    except OSError:  # a name that is too long
+        return False
