@@ -10,7 +10,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin,
 
 from lookonce.errors import SettingsError, shortened
 from lookonce.request import LISTED, by_own_names, old_names_of
-from lookonce.settings.aliases import as_spelled
+from lookonce.settings.aliases import name_as_spelled
 from lookonce.settings.names import suggestion, taken_for
 from lookonce.settings.schema import Settings
 from lookonce.settings.text import KINDS_IN_WORDS, kinds_in_words
@@ -56,7 +56,8 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
         try:
             return cast("Callable[..., Result]", function)(*positional, **named)
         except SettingsError as error:
-            raise as_spelled(error, {name: own for name in options if (own := own_name(name))}) from error
+            name_as_spelled(error, {name: own for name in options if (own := own_name(name))})
+            raise
 
     return taking
 

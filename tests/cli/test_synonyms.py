@@ -180,8 +180,9 @@ def test_an_error_names_the_spelling_that_was_typed(verb: str, typed: str, told:
 
 
 def test_an_error_names_the_spelling_of_a_python_program() -> None:
-    with raises(SettingsError, "conf (threshold): 30", setting="threshold"):
+    with raises(SettingsError, "conf (threshold): 30", setting="threshold") as caught:
         lookonce.predict("a.jpg", conf=30)
+    assert caught.value.__cause__ is None  # not itself: a chain without an end
     with raises(SettingsError, "imgsz (image_size): 100", setting="image_size"):
         lookonce.config(imgsz=100)
 

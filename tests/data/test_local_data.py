@@ -15,12 +15,13 @@ from lookonce.data.loader import Loader
 from lookonce.data.local_data import local_data
 from lookonce.data.shards import REMOTE, open_shards, write_archives
 from lookonce.data.source import open_data
-from lookonce.data.stored import BROUGHT
+from lookonce.data.stored import MARKER
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.data.write import write_data
 from lookonce.errors import DataError
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import Location, ObjectStore
+from lookonce.remote.stage_in import BROUGHT
 from lookonce.settings.record import Preprocessing
 
 
@@ -123,6 +124,26 @@ def test_a_folder_from_elsewhere_reaches_no_object_storage(
         assert local_data(address, tmp_path / "cache", streamed=True) == folder
         open_shards.cache_clear()
         assert data_hash(open_data(folder).split("val")) == data_hash(source.split("val"))
+
+
+def test_data_that_eval_has_left_in_object_storage_can_be_trained_on_later(
+    loose: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(loose, "s3://bucket/data")
+    local_data("s3://bucket/data", tmp_path / "cache", streamed=True)
+    monkeypatch.delenv(BROUGHT)
+    whole = local_data("s3://bucket/data", tmp_path / "cache")
+    assert data_hash(open_data(whole).split("train")) == data_hash(open_data(loose).split("train"))
+
+
+def test_objects_of_a_stranger_lead_to_no_other_object_storage(loose: Path, s3: Any, tmp_path: Path) -> None:
+    put(loose, "s3://bucket/data")
+    ObjectStore().put_text(
+        '{"location": "s3://private/data", "names": ["a.jpg"]}', Location.parse(f"s3://bucket/data/{MARKER}")
+    )
+    folder = local_data("s3://bucket/data", tmp_path / "cache")
+    with raises(DataError, "s3://private/data", path=folder):
+        open_data(folder).split("val")
 
 
 def epoch_of(folder: Path, rank: int = 0, world_size: int = 1, start: int = 0, workers: int = 1) -> dict[int, str]:

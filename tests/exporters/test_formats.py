@@ -364,14 +364,6 @@ def test_a_client_in_python_finds_what_lookonce_finds(file_of, request, image_fi
     assert_printed(pair, image_file, capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("client", ["with_onnxruntime", "with_opencv", "with_openvino", "with_ncnn"])
-def test_a_client_in_python_without_arguments_shows_how_to_call_it(client, monkeypatch):
-    monkeypatch.syspath_prepend(str(CLIENTS))
-    monkeypatch.setattr(sys, "argv", [client])
-    with pytest.raises(SystemExit, match=f"{client}.py MODEL"):
-        runpy.run_path(str(CLIENTS / f"{client}.py"), run_name="__main__")
-
-
 @pytest.mark.slow
 def test_a_client_in_javascript_finds_what_lookonce_finds(file_of, image_file):
     if not (CLIENTS / "node_modules").is_dir():

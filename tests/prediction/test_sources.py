@@ -93,7 +93,19 @@ def test_several_sources_follow_each_other_and_images_of_one_name_get_places_of_
     assert (together.total, together.is_finite) == (2, True)
     twice = find_all_media([str(single), str(tmp_path / "*.png"), str(folder)])
     assert [entry.place.as_posix() for entry in twice.known] == ["1-x.png", "2-x.png", "deep/3-y.png"]
-    assert find_all_media([str(folder)]).known == find_media(folder).known
+    (listing := tmp_path / "list.txt").write_text("x.png\nstreet/deep/../../x.png\n")
+    listed = find_all_media([str(listing), str(folder)])
+    assert [entry.place.as_posix() for entry in listed.known] == ["1-x.png", "2-x.png", "deep/3-y.png"]
+
+
+def test_a_video_that_cannot_be_opened_ends_the_command_only_if_it_is_alone(tmp_path):
+    image, video = save(tmp_path / "x.png"), tmp_path / "clip.mp4"
+    video.write_bytes(b"none")
+    first, second = find_all_media([str(image), str(video)]).known
+    first.read()
+    for read in (second.read, lambda: find_media(video)):
+        with raises(DataError, path=video):
+            read()
 
 
 def test_a_stream_is_no_source_beside_others(tmp_path):

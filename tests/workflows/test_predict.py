@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from untrained import save_untrained
 import lookonce
 from lookonce.cli.main import main
 from lookonce.data.source import open_data
-from lookonce.errors import SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.log import pace
 from lookonce.prediction import media, sources
@@ -191,6 +192,18 @@ def test_sources_as_a_shell_expands_a_pattern_are_predicted_together(weights, fo
     assert [one["file"] for one in written["images"]] == files
     with raises(SettingsError, setting="more", value=files[1]):
         predict(files[0], more=(files[1],), weights=weights, output=tmp_path / "part", part="1/2")
+
+
+def test_weights_beside_the_source_are_no_images(weights, folder, tmp_path):
+    run, exported = tmp_path / "run", tmp_path / "model.onnx"
+    (run / "checkpoints").mkdir(parents=True)
+    shutil.copy(folder / "a.png", run / "drawn.png")
+    exported.write_bytes(b"\x08\x08\x12\x00")
+    for named in (str(weights), str(run), str(exported)):
+        with raises(SettingsError, "--weights", setting="more", value=named):
+            predict(str(folder), (named,), output=tmp_path / "out")
+    with raises(DataError, path="x" * 300):
+        predict(str(folder), ("x" * 300,), output=tmp_path / "out")
 
 
 def test_what_is_saved_is_what_was_asked_for(weights, folder, tmp_path):

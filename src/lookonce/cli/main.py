@@ -184,14 +184,16 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
                 told = error.__cause__  # of a converter of ours
                 if not isinstance(told, SettingsError):
                     told = _in_our_words(error, name, options.positional & names_in(normalised))
-                raise options.as_typed(told, names_in(tokens)) from error
+                options.name_as_typed(told, names_in(tokens))
+                raise told from None
             if verb.requires and not console:
                 imported(verb.requires)  # takes longer than its checks
             try:
                 with nullcontext() if console else line_if_slow(name, started):
                     result = call(*given.args, **given.kwargs)
             except SettingsError as error:
-                raise options.as_typed(error, names_in(tokens)) from error
+                options.name_as_typed(error, names_in(tokens))
+                raise
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:

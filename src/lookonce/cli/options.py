@@ -11,7 +11,7 @@ from lookonce.cli.signatures import require_typed
 from lookonce.errors import SettingsError
 from lookonce.log import get_logger
 from lookonce.request import old_names_of, require_one_name
-from lookonce.settings.aliases import BY_OLD_NAME, Given, Translation, as_spelled, for_verb, taken_not
+from lookonce.settings.aliases import BY_OLD_NAME, Given, Translation, for_verb, name_as_spelled, taken_not
 from lookonce.settings.names import SAME, VERBS_WITH, suggestion, taken_for
 from lookonce.settings.resolve import require_known
 from lookonce.settings.schema import Settings
@@ -95,9 +95,9 @@ class Options:
         hint = self._hint(name) if len(name) > 1 else f"; `lookonce {self.verb} --help` lists the options"
         raise SettingsError(f"unknown option {token}{hint}", setting=name)
 
-    def as_typed(self, error: SettingsError, typed: Collection[str]) -> SettingsError:
-        """The error with the spelling of its option that was typed. typed: the names of the typed options."""
-        return as_spelled(error, {name: own for name, own in self._typed_names.items() if name in typed})
+    def name_as_typed(self, error: SettingsError, typed: Collection[str]) -> None:
+        """Name the option of an error as it was typed. typed: the names of the typed options."""
+        name_as_spelled(error, {name: own for name, own in self._typed_names.items() if name in typed})
 
     def _renamed(self, items: Sequence[str | Typed]) -> list[str | Typed]:
         """Options under their new names; SettingsError if one is given under both."""

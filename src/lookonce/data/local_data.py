@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.shards import INDEX, REMOTE
-from lookonce.data.stored import keep_in_store, mark_as_brought
+from lookonce.data.stored import keep_in_store
 from lookonce.remote.local_copy import CACHE, unpacked
 from lookonce.remote.objects import Entry, Location, is_remote
 from lookonce.remote.stage_in import cache_name, require_entries, stage_in
@@ -37,7 +37,6 @@ def local_data(place: str | Path, cache: Path = CACHE, *, streamed: bool = False
     if not (folder / INDEX).is_file():
         return unpacked(found, cache)
     write_file(folder / REMOTE, str(location))
-    mark_as_brought(folder)
     return folder
 
 

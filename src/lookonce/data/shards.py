@@ -18,10 +18,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from lookonce.data.dataset import Dataset
-from lookonce.data.stored import is_brought, not_brought, read_stored
+from lookonce.data.stored import not_brought, read_stored
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.remote.objects import Location, ObjectStore
+from lookonce.remote.stage_in import is_brought
 from lookonce.remote.store import open_store
 from lookonce.storage import read_regular_file
 
@@ -92,7 +93,7 @@ def open_shards(folder: Path) -> Shards:
     remote = folder / REMOTE
     address = remote.read_text(encoding="utf-8", errors="replace") if remote.is_file() else None
     location = None if address is None else Location.parse(address)
-    if location is not None and not is_brought(folder):
+    if location is not None and not is_brought(folder, location):
         if not all((folder / archive).is_file() for archive in places):
             raise not_brought(folder, location)
         location = None

@@ -4,7 +4,6 @@ A folder on this machine has the annotations, empty folders for the images, and 
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,14 +13,12 @@ from pathlib import Path
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
 from lookonce.remote.objects import Location, ObjectStore, UnreadableObject
+from lookonce.remote.stage_in import is_brought, mark_as_brought
 from lookonce.remote.store import open_store
 from lookonce.storage import write_file
 
 MARKER = ".images-at.json"
 MAX_BYTES = 1 << 30
-# JSON list of the folders that this command, or the one that started this rank, brought here from object storage. In
-# any other folder, which may be a stranger's, a marker could name whatever the user's credentials open.
-BROUGHT = "LOOKONCE_BROUGHT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +28,6 @@ class Stored:
     location: Location
     names: dict[str, set[str]]
     store: ObjectStore
-
-
-def mark_as_brought(folder: Path) -> None:
-    os.environ[BROUGHT] = json.dumps(sorted({*_brought(), str(folder.resolve())}))
-
-
-def is_brought(folder: Path) -> bool:
-    return str(folder.resolve()) in _brought()
-
-
-def _brought() -> list[str]:
-    folders: list[str] = json.loads(os.environ.get(BROUGHT, "[]"))
-    return folders
 
 
 def not_brought(folder: Path, location: Location) -> DataError:
@@ -57,7 +41,7 @@ def keep_in_store(folder: Path, location: Location, names: Iterable[str]) -> Non
     for below in {name.rpartition("/")[0] for name in names}:
         (folder / below).mkdir(parents=True, exist_ok=True)
     write_file(folder / MARKER, json.dumps({"location": str(location), "names": names}))
-    mark_as_brought(folder)
+    mark_as_brought(folder, location)
 
 
 def stored_below(folder: Path) -> list[str]:
@@ -100,7 +84,7 @@ def _found(path: Path) -> tuple[Stored, str] | None:
 
 def _opened(folder: Path) -> Stored:
     stored = _read(folder / MARKER, (folder / MARKER).stat().st_mtime_ns)
-    if not is_brought(folder):
+    if not is_brought(folder, stored.location):
         raise not_brought(folder, stored.location)
     return stored
 

@@ -5,7 +5,7 @@ thumbnail. Each label tag has the colour of its box. It is placed inside the ima
 and tags; a tag that finds no free place is left out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -149,16 +149,20 @@ def _tag(class_names: Sequence[str], label: int, numbers: str, style: _Style) ->
         text, font = f"class {label}", _font(OWN_FONT, style.letters)
     assert font is not None  # Pillow has one
     # Rendered in two parts for the cache: there are few names and few numbers, but many pairs.
-    ink = np.hstack([_lettering(_fitted(text, font, style.widest), font), _lettering(numbers, font)])
+    ink = np.hstack([_lettering(_fitted_name(text, font, style.widest), font), _lettering(numbers, font)])
     height, width = ink.shape
     return _Tag(ink=ink, size_wh=(width + 2 * style.padding, height + 2 * style.padding))
 
 
 @lru_cache(maxsize=4096)
-def _fitted(name: str, font: Font, widest: int) -> str:
+def _fitted_name(name: str, font: Font, widest: int) -> str:
+    return fitted(name, widest, font.getlength)
+
+
+def fitted(name: str, widest: float, width_of: Callable[[str], float]) -> str:
     """The name, or as much of its start as fits: a longer one would cover the image, and push the score out of it."""
     shown = name
-    while name and font.getlength(shown) > widest:
+    while name and width_of(shown) > widest:
         name = name[:-1]
         shown = f"{name}..."
     return shown

@@ -53,7 +53,29 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     Only the last two use the network. reconnect: see `reconnecting`. follow_links: files of a folder may be symbolic
     links to places outside it.
     """
-    text = str(source)
+    return find_all_media([str(source)], reconnect=reconnect, follow_links=follow_links, as_files=as_files)
+
+
+def find_all_media(sources: Sequence[str], **options: Any) -> Media:
+    """The images and clips of all sources, in their order; several must be finite. options: of `find_media`."""
+    found = [_found(source, **options) for source in sources]
+    for source, media in zip(sources, found, strict=True):
+        if media.live or not media.known:
+            if len(found) == 1:
+                return media
+            raise DataError.at(
+                source, "is a stream or a manifest; expected files, folders, patterns or lists beside other sources"
+            )
+    entries = [entry for media in found for entry in media.known]
+    places = unique_places([entry.place for entry in entries])
+    entries = [replace(entry, place=place) for entry, place in zip(entries, places, strict=True)]
+    if len(entries) == 1 and isinstance(entries[0], ImageSource) and entries[0].pixels is not None:
+        entries[0].read()  # raises the error of the only one, which cannot be opened
+    return _media_of(entries, num_readers=max(media.num_readers for media in found))
+
+
+def _found(text: str, *, reconnect: int = 0, follow_links: bool = False, as_files: bool = False) -> Media:
+    """What one SOURCE names; the places of its files may be equal."""
     if not text.strip():
         raise DataError("source: empty; expected a path, a URL or another source; is a variable of the shell unset?")
     if text == "-":
@@ -76,25 +98,9 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     return _of_files(text, follow_links)
 
 
-def find_all_media(sources: Sequence[str], **options: Any) -> Media:
-    """The images and clips of all sources, in their order; several must be finite. options: of `find_media`."""
-    found = [find_media(source, **options) for source in sources]
-    if len(found) == 1:
-        return found[0]
-    for source, media in zip(sources, found, strict=True):
-        if media.live or not media.known:
-            raise DataError.at(
-                source, "is a stream or a manifest; expected files, folders, patterns or lists beside other sources"
-            )
-    entries = [entry for media in found for entry in media.known]
-    places = unique_places([entry.place for entry in entries])
-    entries = [replace(entry, place=place) for entry, place in zip(entries, places, strict=True)]
-    return _media_of(entries, num_readers=max(media.num_readers for media in found))
-
-
 def _of_files(text: str, follow_links: bool) -> Media:
     paths, folder = _paths(text, follow_links)
-    places = unique_places([path.relative_to(folder) if folder else Path(path.name) for path in paths])
+    places = [path.relative_to(folder) if folder else Path(path.name) for path in paths]
     entries = [_entry(path, place) for path, place in zip(paths, places, strict=True)]
     if is_manifest(text):
         for row in missing_rows(paths):
@@ -132,9 +138,7 @@ def _in_store(address: str, *, as_files: bool) -> Media:
             return replace(_entry(folder / one.name, place), name=address)
         return ImageSource(name=address, place=place, fetch=partial(fetch_object, store, one.location))
 
-    places = unique_places([Path(one.name) for one in chosen])
-    entries = [entry(one, place) for one, place in zip(chosen, places, strict=True)]
-    return _media_of(entries, num_readers=NUM_FETCHERS)
+    return _media_of([entry(one, Path(one.name)) for one in chosen], num_readers=NUM_FETCHERS)
 
 
 def _has_addresses(path: Path) -> bool:
@@ -195,9 +199,7 @@ def fetch_object(store: ObjectStore, location: Location) -> bytes:
 
 
 def _media_of(entries: Sequence[ImageSource | Clip], *, num_readers: int = NUM_READERS) -> Media:
-    """What is known before it is read; a single entry that cannot be opened raises its error."""
-    if len(entries) == 1 and isinstance(entries[0], ImageSource) and entries[0].pixels is not None:
-        entries[0].read()
+    """What is known before it is read."""
     counts = [entry.num_frames if isinstance(entry, Clip) else 1 for entry in entries]
     total = None if None in counts else sum(number or 0 for number in counts)
     return Media(entries=entries, total=total, num_readers=num_readers)

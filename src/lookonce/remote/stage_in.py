@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,10 @@ from lookonce.storage import require_space, work_lock, write_file
 
 MARKER = ".staged.json"
 UNPACKED = ".unzipped"
+# JSON object: each folder that this command, or the one that started this rank, brought here from object storage, with
+# its address there. In any other folder, which may be a stranger's, a file could name whatever the user's credentials
+# open.
+BROUGHT = "LOOKONCE_BROUGHT"
 
 
 def stage_in(location: Location, folder: Path, store: ObjectStore, *, entries: list[Entry] | None = None) -> Path:
@@ -26,6 +31,7 @@ def stage_in(location: Location, folder: Path, store: ObjectStore, *, entries: l
     was killed, are not downloaded again. A second process waits for the first. Raises DataError for names that leave
     the folder.
     """
+    mark_as_brought(folder, location)
     with work_lock(folder):
         entries = require_entries(location, store.entries(location) if entries is None else entries)
         known = _etags(folder)
@@ -41,6 +47,20 @@ def stage_in(location: Location, folder: Path, store: ObjectStore, *, entries: l
             write_file(folder / MARKER, json.dumps(etags, indent=0))
     is_one = len(entries) == 1 and entries[0].location == location
     return folder / entries[0].name if is_one else folder
+
+
+def mark_as_brought(folder: Path, location: Location) -> None:
+    os.environ[BROUGHT] = json.dumps(_brought() | {str(folder.resolve()): str(location)})
+
+
+def is_brought(folder: Path, location: Location) -> bool:
+    """Whether this command has named `location`, and `folder` stands for it."""
+    return _brought().get(str(folder.resolve())) == str(location)
+
+
+def _brought() -> dict[str, str]:
+    places: dict[str, str] = json.loads(os.environ.get(BROUGHT, "{}"))
+    return places
 
 
 def require_entries(location: Location, entries: list[Entry]) -> list[Entry]:

@@ -18,13 +18,12 @@ from lookonce.boxes import pairwise_iou_xyxy
 from lookonce.colors import css_color, text_color
 from lookonce.detections import Detections
 from lookonce.evaluation.matching import match_in_turn
-from lookonce.prediction.draw import place_tags
+from lookonce.prediction.draw import WIDEST, fitted, place_tags
 from lookonce.prediction.renderer import encode
 
 Classes = Sequence[tuple[str, str]]  # name and color, `#rrggbb`, of each label
 LONGEST_SIDE = 640  # pixels; larger images are scaled down
 LETTER, WIDE_LETTER = 0.58, 1.0  # mean width of a letter, and of a Chinese one, in font heights
-WIDEST = 0.6  # share of the image's width that a class name takes at most
 LETTERS_A_SIDE = 28  # font heights in the longer side of an image: 9.5 pixels where a page shows it 265 pixels wide
 SMALLEST_FIT = 0.65  # factor on the font height
 
@@ -161,7 +160,7 @@ def tags_over(tags: Sequence[Tag], size_hw: tuple[int, int]) -> str:
         font, box_width = max(size_hw) / LETTERS_A_SIDE, tag.box_xyxy[2] - tag.box_xyxy[0]
         if tag.fit:
             font = min(max(box_width / (_wide(tag.name + tag.numbers) + 0.5), SMALLEST_FIT * font), font)
-        texts.append(_shortened(tag.name, WIDEST * size_hw[1] / font) + tag.numbers)
+        texts.append(fitted(tag.name, WIDEST * size_hw[1] / font, _wide) + tag.numbers)
         fonts.append(font)
         sizes.append((math.ceil(font * (_wide(texts[-1]) + 0.5)), math.ceil(font * 1.25)))
     boxes = np.rint(np.array([tag.box_xyxy for tag in tags]).reshape(-1, 4)).astype(int).tolist()
@@ -172,15 +171,6 @@ def tags_over(tags: Sequence[Tag], size_hw: tuple[int, int]) -> str:
 def _wide(text: str) -> float:
     """Width of a text, in font heights."""
     return sum(WIDE_LETTER if east_asian_width(letter) in "WF" else LETTER for letter in text)
-
-
-def _shortened(name: str, most: float) -> str:
-    """The name, or as much of its start as fits into that width; a longer one would push the score out of the image."""
-    shown = name
-    while name and _wide(shown) > most:
-        name = name[:-1]
-        shown = f"{name}..."
-    return shown
 
 
 def _tag_at(tag: Tag, text: str, font: float, place: tuple[int, int, int, int]) -> str:

@@ -355,13 +355,15 @@ def as_named(error: SettingsError, typed: Collection[str], verb: str, *, from_do
     return SettingsError(text, **error.fields)
 
 
-def as_spelled(error: SettingsError, names: Mapping[str, str]) -> SettingsError:
-    """The error with the name of its setting as the user spelled it beside ours: `confidence (threshold): 30; ...`.
+def name_as_spelled(error: SettingsError, names: Mapping[str, str]) -> None:
+    """Name the setting of an error as the user spelled it, beside our name: `confidence (threshold): 30; ...`.
 
-    names: spelling -> our name, of the given options.
+    names: spelling -> our name, of the given options. The error itself is changed: one raised from itself is a chain
+    without an end.
     """
     spelled = [name for name, own in names.items() if own == error.setting]
-    return SettingsError(_beside(str(error), error.setting or "", spelled), **error.fields) if spelled else error
+    if spelled:
+        error.args = (_beside(str(error), error.setting or "", spelled),)
 
 
 def _beside(text: str, new: str, names: Sequence[str]) -> str:

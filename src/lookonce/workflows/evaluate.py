@@ -373,10 +373,11 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
         values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
         yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
-    yield "detections: of any confidence, also those that predict does not show"
+    yield "detections: those of low confidence too, which predict does not show"
     has_dash = UNDEFINED in [curve.best_threshold for curve in evaluation.analysis.curves.values()]
     dash = "; -: none of its objects was detected, or the data has none" if has_dash else ""
-    yield f"best at: the confidence threshold with the highest F1; --store-thresholds stores it with the weights{dash}"
+    store = "; --store-thresholds stores it with the weights" if evaluation.stored_in is None else ""
+    yield f"best at: the confidence threshold with the highest F1{store}{dash}"
     for name, interval in evaluation.intervals.items():
         yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
     for name, comparison in evaluation.against.items():

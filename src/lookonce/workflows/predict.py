@@ -57,7 +57,7 @@ class Predicted:
     images: the result of each image; empty for videos and streams, whose results are in the files only. failed: name
     -> error message of each image that could not be read; exit_code is 1 if there are any. output: the folder, None if
     nothing was written; saves: what was written; pre_labels: the data set of --as-labels; of_frames: SOURCE contains
-    videos; annotated: what has annotated copies, in words; is_main: False on all ranks but 0, whose result is the same.
+    videos; annotated: what was drawn, in words; is_main: False on all ranks but 0, whose result is the same.
     parts: those of a manifest; what could not be read is in their files, and counted there.
     """
 
@@ -66,7 +66,7 @@ class Predicted:
     parts: "PredictedParts | None" = None
     pre_labels: Path | None = None
     of_frames: bool = False
-    annotated: str = "images"
+    annotated: str = ""
     is_main: bool = True
     images: list[PredictedImage] = field(default_factory=list)
     num_images: int = 0
@@ -196,7 +196,7 @@ def predict_with(
         output=folder,
         saves=saves,
         of_frames=bool(media.clips),
-        annotated=_kinds_of(media),
+        annotated=_kinds_of(media) if "images" in saves else "",
         is_main=rank_group.is_main,
     )
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():

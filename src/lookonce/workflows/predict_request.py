@@ -15,6 +15,7 @@ from lookonce.prediction.tiles import OVERLAP, TiledDetector
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
+from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.names import require_one_of, split_list
 from lookonce.weights.pull import default_weights
 from lookonce.workflows.detector_request import DetectorRequest
@@ -129,6 +130,8 @@ class PredictRequest(DetectorRequest):
     def media(self) -> Media:
         needs_files = self.as_labels is not None
         sources = (self.source, *self.more)
+        for named in filter(_is_weights, self.more):  # `predict IMAGE WEIGHTS`; a run has drawn images in its folder
+            raise SettingsError.of("more", named, "these are weights; expected images; name their option: --weights")
         return find_all_media(sources, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
 
     @property
@@ -178,3 +181,12 @@ def other_choices(request: PredictRequest) -> dict[str, Any]:
     tiles = {} if request.tile is None else {"tile": request.tile, "tile_overlap": request.tile_overlap}
     others = {"classes": request.classes, "image_size": request.image_size}
     return {name: value for name, value in others.items() if value is not None} | tiles
+
+
+def _is_weights(source: str) -> bool:
+    path = Path(source)
+    try:
+        is_folder = (path / "record.json").is_file() or (path / "checkpoints").is_dir()
+        return is_folder or (path.is_file() and kind_of(path) != "checkpoint")  # "checkpoint": any other file
+    except OSError:  # a name that is too long
+        return False

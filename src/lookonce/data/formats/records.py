@@ -82,13 +82,12 @@ def read_xml(path: Path, expected: str) -> ET.Element:
     """The root of an annotation file; DataError if it cannot be read. expected: "CVAT annotations"."""
     try:
         content = read_regular_file(path)
-        if not content.strip():
-            raise DataError.at(path, f"is empty; expected {expected}")
-        return ET.fromstring(content)
-    except DataError:
-        raise
+        root = ET.fromstring(content) if content.strip() else None
     except (ET.ParseError, OSError, ValueError) as error:
         raise DataError.at(path, f"cannot be read as XML ({error}); expected {expected}") from error
+    if root is None:
+        raise DataError.at(path, f"is empty; expected {expected}")
+    return root
 
 
 @contextmanager
