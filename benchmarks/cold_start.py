@@ -66,7 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        weights = options.weights or untrained(folder / "untrained")
+        weights = options.weights.absolute() if options.weights else untrained(folder / "untrained")
         image, model = folder / "image.jpg", folder / "model.onnx"
         cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8))
         ours, base = [sys.executable, "-m", "lookonce"], [options.base, "-m", "lookonce"]
