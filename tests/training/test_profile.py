@@ -17,7 +17,7 @@ def test_a_profile_names_the_parts_of_a_step_and_leaves_a_trace(
     assert lines[0].startswith("3 steps of ")
     parts = {line[:22].strip(): line.split()[-2].strip("<>") for line in lines[3:11]}
     assert list(parts) == ["waiting for images", *STEP_PARTS, "between them"]
-    assert abs(sum(float(share) for share in parts.values()) - 100) < 1
+    assert abs(sum(float(share) for share in parts.values()) - 100) <= len(parts) / 2  # each is rounded to a percent
     assert any("convolution" in line for line in lines[12:])
     assert (run.path / "profile.txt").read_text().splitlines() == lines
     trace = json.loads((run.path / "profile.json").read_text())
