@@ -32,7 +32,8 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters
     known = {name for name, one in parameters.items() if one.kind not in REPEATED}
-    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+    takes_settings = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    if takes_settings:
         known |= Settings.model_fields.keys()
     required = [name for name, one in parameters.items() if one.default is one.empty and one.kind not in REPEATED]
 
@@ -47,7 +48,7 @@ def takes_python_values(function: Callable[P, Result]) -> Callable[P, Result]:
             is_data = not {"data", "flags"}.isdisjoint(parameters) and Path(extra).exists()
             expected = f"expected the name of its option before it: {f'data={extra!r}' if is_data else 'NAME=VALUE'}"
             raise SettingsError(f"{function.__name__}: {extra}; {expected}", value=extra)
-        named = _renamed(options, parameters, own_name)
+        named = dict(options) if takes_settings else _renamed(options, known, own_name)  # settings are read elsewhere
         for name in required:
             if name not in {*names, *named}:
                 raise SettingsError(f"{name}: not given; expected {_words(name, hints[name])}", setting=name)
@@ -74,13 +75,8 @@ def _positional(parameters: Mapping[str, inspect.Parameter], count: int) -> Iter
         count -= 1
 
 
-def _renamed(
-    options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], own_name: Callable[[str], str | None]
-) -> dict[str, Any]:
-    """The options by their own names; SettingsError for an unknown one."""
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return dict(options)  # settings, which are read elsewhere
-    known = {name for name, parameter in parameters.items() if parameter.kind not in REPEATED}
+def _renamed(options: Mapping[str, Any], known: set[str], own_name: Callable[[str], str | None]) -> dict[str, Any]:
+    """The options by their own names; SettingsError for one that is not known."""
     named = by_own_names(options, own_name)
     for name in named.keys() - known:
         raise SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name, value=named[name])

@@ -230,10 +230,7 @@ def read_in_this_process(path: Path) -> Pickled:
     places: dict[str, TensorPlace] = {}
     for name, module in _walk("", network, 0):
         modules[name] = Module(kind=module.path.rpartition(".")[2], attributes=_plain_attributes(module, content))
-        for kind in ("_parameters", "_buffers"):
-            for key, place in dict(module.state.get(kind, {})).items():
-                if isinstance(place, TensorPlace):
-                    places[f"{name}.{key}" if name else str(key)] = place
+        places |= _tensors(name, module)
     arrays = {name: _array(place, content) for name, place in places.items()}
     return Pickled(arrays=arrays, modules=modules, chosen=chosen)
 
@@ -312,6 +309,15 @@ def _walk(name: str, module: Any, depth: int) -> Iterator[tuple[str, StandIn]]:
     for key, child in children.items():
         if child is not None:
             yield from _walk(f"{name}.{key}" if name else str(key), child, depth + 1)
+
+
+def _tensors(name: str, module: StandIn) -> dict[str, TensorPlace]:
+    found = {}
+    for kind in ("_parameters", "_buffers"):
+        for key, place in dict(module.state.get(kind, {})).items():
+            if isinstance(place, TensorPlace):
+                found[f"{name}.{key}" if name else str(key)] = place
+    return found
 
 
 def _plain_attributes(module: StandIn, content: Content) -> dict[str, Any]:
