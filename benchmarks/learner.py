@@ -27,7 +27,14 @@ def make_record(image_size: int, width: float = 1.0) -> ModelRecord:
 
 def make_settings(image_size: int, batch_size: int, **changes: object) -> Settings:
     """The defaults, with numbers for what a run chooses from its data."""
-    chosen = {"data": "none", "epochs": 100, "ema_decay": 0.998, "objectness_prior": 0.01, "anchors": "default"}
+    chosen = {
+        "data": "none",
+        "epochs": 100,
+        "assign_top": 10,
+        "ema_decay": 0.998,
+        "objectness_prior": 0.01,
+        "anchors": "default",
+    }
     return Settings.model_validate({**chosen, "image_size": image_size, "batch_size": batch_size, **changes})
 
 

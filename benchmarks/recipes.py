@@ -47,7 +47,7 @@ class Arm:
 
     @property
     def starts_from_weights(self) -> bool:
-        return "weights" in (self.base, self.name)
+        return any(word.startswith("weights") for word in (self.base, self.name))
 
 
 # Images per batch that `batch_size: 0` chooses for 50 images.
@@ -63,6 +63,9 @@ ARMS = (
     Arm("prior 0.5", {"objectness_prior": 0.5}),
     Arm("lr 0.008", {"lr": 0.008}),
     Arm("warm-up 0.5", {"warmup_epochs": 0.5}),
+    Arm("assign_top 10", {"assign_top": 10}),  # the default until 2026-11-30
+    Arm("assign_top 5", {"assign_top": 5}),
+    Arm("assign_top 3", {"assign_top": 3}),
     Arm("mosaic 0.5", {"mosaic": 0.5}),
     Arm("dialect darknet", {"dialect": "darknet"}),
     Arm("copy-paste 0.5", None),
@@ -76,6 +79,9 @@ ARMS = (
     Arm("weights, dialect ultralytics", {"dialect": "ultralytics"}, "weights"),
     Arm("weights, anchors auto", {"anchors": "auto"}, "weights"),
     Arm("weights, anchors auto, dialect ultralytics", {"anchors": "auto", "dialect": "ultralytics"}, "weights"),
+    Arm("weights, anchors auto, assign_top 10", {"anchors": "auto", "assign_top": 10}, "weights, anchors auto"),
+    Arm("weights, anchors auto, assign_top 5", {"anchors": "auto", "assign_top": 5}, "weights, anchors auto"),
+    Arm("weights, anchors auto, assign_top 3", {"anchors": "auto", "assign_top": 3}, "weights, anchors auto"),
     Arm("weights, freeze 4", {"freeze_stages": 4}, "weights"),
     Arm("weights, freeze BatchNorm", {"freeze_bn": True}, "weights"),
     Arm("weights, epochs chosen", {"epochs": 0}, "weights"),

@@ -441,7 +441,7 @@ def train(
     on_nonfinite: Literal["stop", "skip"] = ...,
     assignment: Literal["best_anchors", "neighbours", "task_aligned"] = ...,
     assign_iou: float = ...,
-    assign_top: int = ...,
+    assign_top: Literal["auto"] | int = ...,
     box_loss: Literal["giou", "diou", "ciou"] = ...,
     box_weight: float = ...,
     objectness_weight: float = ...,

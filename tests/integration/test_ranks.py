@@ -64,7 +64,7 @@ def stopped_by_a_signal(of_rank: int, epoch: int, batch: int, *arguments: Any, *
 
 def score(data: Path, leave_out: Sequence[int] = ()) -> dict[str, float]:
     """What the validation of a training says of fresh weights, without some of the images."""
-    settings = build.Settings(data=str(data), width=0.0625, image_size=64, objectness_prior=0.01)
+    settings = build.Settings(data=str(data), width=0.0625, image_size=64, objectness_prior=0.01, assign_top=10)
     source = open_data(data)
     record = build.make_record(settings, source.split("train"), "")
     val = source.split("val")

@@ -28,5 +28,5 @@ def dataset(sizes_wh: list[tuple[float, float]], *, image_wh: tuple[int, int] = 
 
 
 def settings(**values: Any) -> Settings:
-    chosen = {"ema_decay": 0.998, "objectness_prior": 0.01}  # what a run chooses from its data
+    chosen = {"assign_top": 10, "ema_decay": 0.998, "objectness_prior": 0.01}  # what a run chooses from its data
     return Settings(**{"data": "d", "image_size": 64, "width": 0.0625, **chosen, **values})

@@ -13,7 +13,7 @@ from lookonce.weights.convolutions import model_from_record
 from lookonce.workflows import build
 
 CANVASES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
-SETTINGS = Settings(data="d", image_size=64, width=0.0625)
+SETTINGS = Settings(data="d", image_size=64, width=0.0625, assign_top=10)
 
 
 def three_images() -> Dataset:

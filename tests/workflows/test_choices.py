@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,17 +64,33 @@ def test_epochs_0_aims_at_a_number_of_steps(num_images: int, weights: str | None
     assert choices.choose_epochs(given.model_copy(update={"epochs": 7}), num_images).epochs == 7
 
 
+def test_positives_per_object_are_fewer_where_images_are_crowded() -> None:
+    """At 64 pixels 3 * (2 * 2 + 4 * 4) = 60 predictions, of which at most a tenth are positive: 6 for one box an image,
+    and never fewer than 3 or more than 10 for each box."""
+    auto = settings(assign_top="auto")
+
+    def top(boxes: int, images: int, **changes: Any) -> Any:
+        data = replace(dataset([(10, 10)] * boxes), image_paths=[Path(f"{image}") for image in range(images)])
+        return choices.choose_positives(auto.model_copy(update=changes), data).assign_top
+
+    assert [top(1, 1), top(3, 2), top(5, 1), top(1, 9), top(0, 3)] == [6, 4, 3, 10, 10]
+    assert top(1, 1, image_size=32) == 3  # 15 predictions
+    assert top(5, 1, assign_top=7) == 7
+
+
 def test_the_objectness_prior_is_the_share_of_positive_predictions() -> None:
     """At 64 pixels 3 * (2 * 2 + 4 * 4) = 60 predictions; one box an image, ten positive, or one."""
     data = replace(dataset([(10, 10)] * 3), image_paths=[Path("a"), Path("b"), Path("c")])
     auto = settings(objectness_prior="auto")
-    assert choices.choose_objectness_prior(auto, data).objectness_prior == 0.1667
+    assert choices.choose_positives(auto, data).objectness_prior == 0.1667
     one = auto.model_copy(update={"assignment": "best_anchors"})
-    assert choices.choose_objectness_prior(one, data).objectness_prior == 0.0167
+    assert choices.choose_positives(one, data).objectness_prior == 0.0167
+    six = auto.model_copy(update={"assign_top": "auto"})
+    assert choices.choose_positives(six, data).objectness_prior == 0.1
     crowded = auto.model_copy(update={"assign_top": 100})
-    assert choices.choose_objectness_prior(crowded, data).objectness_prior == 0.5
+    assert choices.choose_positives(crowded, data).objectness_prior == 0.5
     fixed = settings(objectness_prior=0.01)
-    assert choices.choose_objectness_prior(fixed, data) == fixed
+    assert choices.choose_positives(fixed, data) == fixed
 
 
 def test_the_ema_averages_over_a_thirtieth_of_the_run() -> None:

@@ -265,8 +265,8 @@ class Settings(BaseModel):
     assign_top best predictions at that step."""
     assign_iou: float = _setting(0.213, "loss", gt=0, le=1)
     """Minimum IoU of box and anchor size for a positive anchor in best_anchors and neighbours."""
-    assign_top: int = _setting(10, "loss", unit="predictions", ge=1)
-    """Positive predictions per object in task_aligned."""
+    assign_top: Literal["auto"] | kinds.AtLeastOne = _setting("auto", "loss", unit="predictions")
+    """Positive predictions per object in task_aligned; auto: 10, or down to 3 where the images are crowded."""
     box_loss: Literal["giou", "diou", "ciou"] = _setting("ciou", "loss")
     """Box regression loss."""
     box_weight: float = _setting(2, "loss", ge=0)

@@ -53,11 +53,18 @@ NORMALIZATIONS: dict[str, tuple[Three, Three]] = {
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+
+
+def task_aligned(settings: Settings) -> Assigner:
+    assert settings.assign_top != "auto", "choose_positives comes first"
+    return TaskAligned(top=settings.assign_top)
+
+
 # Name in the settings (`assignment`) -> assigner, which matches predictions with ground truth.
 ASSIGNERS: dict[str, Callable[[Settings], Assigner]] = {
     "best_anchors": lambda settings: BestAnchors(iou_threshold=settings.assign_iou),
     "neighbours": lambda settings: BestAnchors(iou_threshold=settings.assign_iou, neighbours=True),
-    "task_aligned": lambda settings: TaskAligned(top=settings.assign_top),
+    "task_aligned": task_aligned,
 }
 
 
@@ -114,7 +121,7 @@ def make_model(settings: Settings, record: ModelRecord) -> YoloV3Tiny:
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialisation draws from the global generator
         model = model_from_record(record)
     generator = torch.Generator().manual_seed(settings.seed)
-    assert settings.objectness_prior != "auto", "choose_objectness_prior comes first"
+    assert settings.objectness_prior != "auto", "choose_positives comes first"
     initialise(model, generator, objectness_prior=settings.objectness_prior)
     for path, backbone_only in ((settings.weights, False), (settings.backbone_weights, True)):
         if path:

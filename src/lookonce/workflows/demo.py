@@ -32,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "lr": 0.005,
     "warmup_epochs": 0.4,
     "ema_decay": 0.99,
+    "assign_top": 10,
     "objectness_prior": 0.01,
     "aspect_jitter": 0.05,
     "hue": 0,

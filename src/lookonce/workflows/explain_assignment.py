@@ -99,8 +99,8 @@ def prepare(
     opened = open_data(settings.data, settings.images, follow_links=settings.follow_links)
     dataset = opened.split(split or settings.train_split)
     require_boxes(dataset)
+    settings = choices.choose_positives(settings, dataset)
     if trained is None:
-        settings = choices.choose_objectness_prior(settings, dataset)
         record = build.make_record(settings, dataset, data_hash(dataset))
         trained = build.make_model(settings, record), record
     rows = np.flatnonzero(dataset.box_counts)  # with boxes

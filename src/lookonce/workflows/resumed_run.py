@@ -63,7 +63,7 @@ FREE_WHEN_RESUMING = frozenset(
 
 
 # Value of a setting that lets the run choose; settings.yaml holds what it chose.
-CHOSEN_BY_DATA = {"batch_size": 0, "epochs": 0, "objectness_prior": "auto", "ema_decay": "auto"}
+CHOSEN_BY_DATA = {"batch_size": 0, "epochs": 0} | dict.fromkeys(("assign_top", "objectness_prior", "ema_decay"), "auto")
 
 
 def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
