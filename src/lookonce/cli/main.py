@@ -32,7 +32,7 @@ from lookonce.errors import (
 from lookonce.exit_codes import ExitCode
 from lookonce.layout import PLAIN, Layout, Styled
 from lookonce.log import command_here, get_logger, has_logged, is_on, logging_to, quiet
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import suggested_value, suggestion
 from lookonce.shown import shown_lines, without_secrets
 from lookonce.targets import imported
 
@@ -237,7 +237,7 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
         value, choices = error.token.value, _choices(setting, error.target_type)
         expected = " or ".join(choices)
-        words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
+        words = f"{setting}: {value}; expected {expected}{suggested_value(value, choices)}"
     elif repeated is not None:
         value, words = repeated.value, f"{setting}: {repeated.value}; given twice; expected one value"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens and named:

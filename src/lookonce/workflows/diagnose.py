@@ -123,6 +123,8 @@ def diagnose(
         follow_links=follow_links or settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
+    for typed in filter(None, (split, train_split)):  # not those of the run, which other data may lack
+        source.require_split(typed)
     folder = output_folder(output or (weights / "diagnosis" if settings else None), "diagnose")
     diagnosis = examine(
         subject,

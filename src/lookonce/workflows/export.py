@@ -22,7 +22,7 @@ from lookonce.log import get_logger, loading_torch
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
-from lookonce.settings.names import require_one_of, split_list
+from lookonce.settings.names import require_one_of, split_list, suggested_value
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import file_size
 from lookonce.storage import temporary_folder
@@ -240,7 +240,10 @@ def _plans(
             raise SettingsError.of("opset", asked.opset, problem)
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
-            raise SettingsError.of("precision", asked.precision, f"{name} files support {' or '.join(possible)} only")
+            hint = suggested_value(asked.precision, possible)
+            raise SettingsError.of(
+                "precision", asked.precision, f"{name} files support {' or '.join(possible)} only{hint}"
+            )
     return [(name, replace(asked, outputs=one)) for name in formats for one in _outputs(name, outputs)]
 
 
@@ -278,7 +281,8 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     chosen = [known for known in held if known in wanted]
     for one in wanted:
         if one not in held:
-            raise SettingsError.of("outputs", one, f"{name} files support {' or '.join(held)}")
+            hint = suggested_value(one, held)
+            raise SettingsError.of("outputs", one, f"{name} files support {' or '.join(held)}{hint}")
     if not chosen:
         raise SettingsError(f"outputs: empty; expected {' or '.join(held)}", setting="outputs")
     return chosen

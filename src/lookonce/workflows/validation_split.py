@@ -14,7 +14,7 @@ from lookonce.log import get_logger, progress_of
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.reports.content import read_run
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, suggested_value
 from lookonce.settings.schema import Settings
 from lookonce.storage import write_file
 
@@ -114,7 +114,7 @@ def require_val_split(val_split: str, source: DataSource) -> None:
     """SettingsError for a split that the data do not have and training does not make."""
     if val_split not in {*source.splits, VAL, NO_VAL}:
         expected = f"expected one of {', '.join(source.splits)}, or none for no validation"
-        raise SettingsError.of("val_split", val_split, expected)
+        raise SettingsError.of("val_split", val_split, f"{expected}{suggested_value(val_split, source.splits)}")
 
 
 def run_of(weights: Path | None) -> Path | None:
