@@ -1,5 +1,6 @@
 """`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit codes."""
 
+import errno
 import io
 import os
 import sys
@@ -311,7 +312,14 @@ def _of_system(error: OSError, tokens: Sequence[str]) -> str:
     """What the system refused, such as a name of over 255 bytes, a device's error or a full disk."""
     if is_out_of_memory(error):
         return out_of_memory("".join(tokens[:1]))
-    name = "" if error.filename is None else f"{shortened(os.fsdecode(error.filename))}: "
+    named = "" if error.filename is None else os.fsdecode(error.filename)
+    option = next(
+        (one for one, value in pairwise(tokens) if one.startswith("--") and named in (value, f"./{value}")), ""
+    )
+    setting = f"{option.removeprefix('--').replace('-', '_')}: " if option else ""
+    name = f"{setting}{shortened(named)}: " if named else ""
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{name}{error.strerror}; expected a path whose names have up to 255 bytes each; check the value"
     return f"{name}{error.strerror or error}; expected a file or folder that can be used; check the path and its disk"
 
 

@@ -113,6 +113,7 @@ class PredictRequest(DetectorRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_fraction("threshold", self.threshold)
+        _ = self.saves  # raises
         if self.as_labels is not None:
             require_one_of("as_labels", self.as_labels, get_args(Labels))
         require_one_of("engine", self.engine, get_args(Engine))

@@ -55,10 +55,14 @@ def split_to_score(
     source: DataSource, split: str, weights: Path | None, names: Path | None = None, *, makes_val: bool = True
 ) -> Dataset:
     """A split for the detections of `weights`, val as in `with_val_of`. It logs what is scored, and whether training
-    held images out of it. makes_val: False if a split val that the data lack is an error."""
+    held images out of it. makes_val: False where training did not hold images out; the only split of the
+    data is then scored in place of val."""
     if split == VAL and makes_val:
         source = with_val_of(source, weights, names)
-    dataset, run, note = source.split(split), run_of(weights), ""
+    note = ""
+    if split == VAL and not makes_val and len(source.splits) == 1 and source.splits[0] != VAL:
+        split, note = source.splits[0], ", the only one: the data have no split 'val'"
+    dataset, run = source.split(split), run_of(weights)
     if split == VAL and source.num_held_out:
         note = ", held out of train"
     elif split != VAL and run is not None and lacks_val(source, split):
