@@ -394,3 +394,14 @@ def test_a_name_that_is_too_long_is_shortened_and_has_the_name_of_its_option(
         told = capsys.readouterr().err.splitlines()[-1]
         assert told.startswith(f"lookonce: {line.split('--')[1]}: {long[:200]}...: ")
         assert long not in told
+
+
+def test_several_sources_stand_without_their_option_and_standard_input_stands_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    name = str(tmp_path / "a.jpg")
+    assert main(["predict", "--source", name, name]) == 2
+    assert "without --source" in capsys.readouterr().err
+    assert main(["predict", name, "-", "--weights", name]) != 0
+    assert "beside other sources" in capsys.readouterr().err

@@ -222,7 +222,8 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
         UnusedCliTokensError,
     )
 
-    if isinstance(error, ArgumentOrderError):  # `--source a.jpg b.jpg`
+    takes_more = isinstance(error, ArgumentOrderError)  # `--source a.jpg b.jpg`
+    if isinstance(error, ArgumentOrderError):
         error = UnusedCliTokensError(unused_tokens=[error.token])
     repeated = error.token if isinstance(error, RepeatArgumentError) else None
     option = error.argument.name if error.argument else repeated and repeated.keyword
@@ -243,7 +244,8 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
         value, words = repeated.value, f"{setting}: {repeated.value}; given twice; expected one value"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens and named:
         setting, value = next(iter(named)), error.unused_tokens[0]
-        words = f"{setting}: {value!r}; given twice, also as --{setting}; expected one value"
+        words = f"{setting}: {value!r}; given twice, also as --{setting}; expected "
+        words += f"one value, or several without --{setting}" if takes_more else "one value"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         value = error.unused_tokens[0]
         words = f"{value!r}: a value too many; quote a pattern ('*.jpg'), and type --NAME before the value of an option"

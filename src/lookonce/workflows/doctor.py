@@ -55,7 +55,7 @@ TINY_ONNX = bytes.fromhex(
 
 @dataclass(frozen=True)
 class MachineCheck:
-    """One line of the report. verdict: optional: an extra, which is not installed; wrong: installed, but it does not work."""
+    """One line of the report. verdict: optional: an extra that is not installed; wrong: installed and does not work."""
 
     name: str
     verdict: CheckResult
