@@ -102,7 +102,8 @@ class SettingsError(LookonceError):
     @classmethod
     def of(cls, setting: str, value: Any, problem: str, **fields: Any) -> Self:
         """About a value: `setting: value; problem`. problem: what was expected; the next step."""
-        return cls(f"{setting}: {value if value != '' else 'empty'}; {problem}", setting=setting, value=value, **fields)
+        told = "empty" if value == "" else shortened(value)
+        return cls(f"{setting}: {told}; {problem}", setting=setting, value=value, **fields)
 
 
 class WeightsError(LookonceError):

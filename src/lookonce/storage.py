@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from lookonce.errors import LookonceError
+from lookonce.errors import LookonceError, shortened
 
 try:
     import fcntl
@@ -342,6 +342,8 @@ def _explain(path: Path, error: OSError) -> str:
         return f"{path}: no write permission ({error.strerror}); choose a writable folder"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"{path}: a file exists where a folder is needed ({error.strerror}); choose another folder"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{shortened(path)}: {error.strerror}; expected names of up to 255 bytes each; choose a shorter one"
     if error.errno == errno.EISDIR:
         return f"{path}: is a folder; expected the name of a file to write; choose another name"
     return f"{path}: read or write failed ({error}); check the path and its disk"

@@ -49,6 +49,7 @@ def test_help_and_wrong_use_of_every_verb_need_no_torch(tmp_path: Path):
         *("predict {1} --weights {0}", "export {0}", "verify {0} {0} --data {1}", "convert {0} --output {1}/new"),
         *("check {0}", "info {0}", "bench {0}", "report {0}", "push {0} {1}/new", "diagnose {0}"),
         *("anchors {0}", "explain-assignment {0}", "convert-data {0} {1}/new --to yolo"),
+        *("export {1} --images {0}", "export {1} --precision int8 --calibration {0}", "diagnose {1} --data {0}"),
     )
     (tmp_path / "a.jpg").touch()
     lines = [line.format(tmp_path / "none", tmp_path) for line in missing]
@@ -382,3 +383,25 @@ def test_torch_npu_without_cann_says_what_to_do(
     assert "\nlookonce: torch-npu " in f"\n{told}"
     assert "set_env.sh" in told
     assert "Traceback" not in told
+
+
+def test_a_name_that_is_too_long_is_shortened_and_has_the_name_of_its_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    long = str(tmp_path / ("a" * 300))
+    for line in ("train --data", "check --data", "predict --source"):
+        assert main([*line.split(), long]) != 0
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith(f"lookonce: {line.split('--')[1]}: {long[:200]}...: ")
+        assert long not in told
+
+
+def test_several_sources_stand_without_their_option_and_standard_input_stands_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    name = str(tmp_path / "a.jpg")
+    assert main(["predict", "--source", name, name]) == 2
+    assert "without --source" in capsys.readouterr().err
+    assert main(["predict", name, "-", "--weights", name]) != 0
+    assert "beside other sources" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import pytest
 from raised import raises
 
 from lookonce.errors import SettingsError
-from lookonce.settings.names import counted, num_edits, require_one_of, split_list, suggestion
+from lookonce.settings.names import counted, num_edits, require_one_of, split_list, suggested_value, suggestion
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,27 @@ def test_a_similar_name_is_one_edit_away_and_two_in_a_long_word() -> None:
     assert suggestion("val_fractoin_", ["val_fraction"]).endswith(" val_fraction?")
     assert suggestion("to", ["top"]) == ""
     assert suggestion("of", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "known", "meant"),
+    [
+        ("gpu", ["cpu", "cuda"], "cuda"),
+        ("GPU", ["cpu", "cuda"], "cuda"),
+        ("bycicle", ["person", "bicycle"], "bicycle"),
+        ("Person", ["person", "bicycle"], "person"),
+        ("validation", ["train", "val"], "val"),
+        ("val", ["train", "validation"], "validation"),
+        ("engine", ["onnx", "tensorrt"], "tensorrt"),
+        ("exported-program", ["onnx", "torch-export"], "torch-export"),
+        ("adam", ["sgd", "adamw"], "adamw"),
+        ("fine-tune", ["finetune", "modern"], "finetune"),
+        ("half", ["fp32", "fp16"], "fp16"),
+    ],
+)
+def test_a_value_is_answered_with_the_one_of_the_same_meaning(value: str, known: list[str], meant: str) -> None:
+    assert suggested_value(value, known) == f"; did you mean {meant}?"
+
+
+def test_a_value_without_a_similar_one_suggests_nothing() -> None:
+    assert suggested_value("gpu", ["train", "val"]) == suggested_value("sofa", ["cat", "dog"]) == ""

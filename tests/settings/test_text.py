@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raised import raises
 
+from lookonce.errors import SettingsError
 from lookonce.settings.resolve import coerce
 from lookonce.settings.schema import Settings, default_of
 from lookonce.settings.text import choices_of, kind_in_words, kinds_of, range_of, to_text
+from lookonce.settings.values import require_device
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,17 @@ def test_what_may_be_typed_is_said_in_words():
     assert choices_of("lr") == ()
     assert kinds_of("width") == {float, tuple}
     assert kinds_of("weights") == {Path, type(None)}
+
+
+@pytest.mark.parametrize(
+    ("device", "meant"),
+    [("gpu", "cuda?"), ("cuda0", "cuda:0?"), ("0", "cuda:0?"), ("GPU:1", "cuda:1?"), ("ascend", "npu?")],
+)
+def test_a_device_of_another_program_is_answered_with_pytorchs(device: str, meant: str) -> None:
+    with raises(SettingsError, meant, setting="device", value=device):
+        require_device(device)
+
+
+def test_an_optimizer_of_another_name_is_answered_with_ours() -> None:
+    with raises(SettingsError, "adamw?", setting="optimizer"):
+        coerce("optimizer", "adam")

@@ -34,11 +34,16 @@ def test_lookonce_that_is_not_installed_is_a_note(monkeypatch: pytest.MonkeyPatc
     assert [finding.verdict for finding in doctor_module._packages()] == ["note"]
 
 
-def test_a_missing_extra_has_its_pip_line(monkeypatch: pytest.MonkeyPatch):
+def test_an_extra_that_is_not_installed_is_optional_and_has_its_use_and_pip_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor_module, "requirements", lambda: {"": ["numpy"], "video": ["no-such-package"]})
     _, extra = doctor_module._packages()
-    assert (extra.verdict, extra.advice) == ("missing", how_to_install("video"))
+    assert (extra.verdict, extra.advice) == ("optional", how_to_install("video"))
     assert "no-such-package" in extra.text
+    assert doctor_module.USES["video"] in extra.text
+
+
+def test_every_extra_has_a_use():
+    assert requirements().keys() - {""} == doctor_module.USES.keys()
 
 
 def test_what_should_work_and_does_not_is_status_1():
@@ -56,6 +61,6 @@ def test_little_space_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 
 def test_advice_stands_below_its_finding():
-    health = Health(findings=(MachineCheck("a", "missing", "without b", "pip install b"),))
-    assert list(as_text(health)) == ["missing  a  without b", "            -> pip install b"]
+    health = Health(findings=(MachineCheck("a", "optional", "without b", "pip install b"),))
+    assert list(as_text(health)) == ["optional a  without b", "            -> pip install b"]
     assert health.exit_code == 0

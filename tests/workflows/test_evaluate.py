@@ -28,7 +28,8 @@ from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Thresholds
 from lookonce.storage import make_folder
 from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
-from lookonce.workflows.evaluate import as_text, assess, evaluate, store_thresholds
+from lookonce.workflows.evaluate import as_text, assess, evaluate
+from lookonce.workflows.stored_thresholds import store_thresholds
 
 
 @pytest.fixture
@@ -179,6 +180,22 @@ def test_thresholds_are_stored_where_there_is_a_checkpoint(coco: Path, foreign: 
     exported.write_bytes(b"")
     with raises(SettingsError, setting="store_thresholds", path=exported):
         evaluate(data=coco, images=tmp_path, weights=exported, store_thresholds=True)
+
+
+def test_storing_thresholds_is_offered_for_checkpoints_alone(
+    coco: Path, foreign: Path, weights: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"data": coco, "images": tmp_path, "resamples": 0, "sheet_images": 0}
+    for detector, is_offered in (({"weights": weights}, True), ({"results": foreign}, False)):
+        evaluation = evaluate(**detector, **options, output=tmp_path / f"out {is_offered}")
+        assert ("--store-thresholds" in "\n".join(as_text(evaluation))) is is_offered
+
+
+def test_the_only_split_is_scored_where_results_have_no_val(coco: Path, foreign: Path, tmp_path: Path) -> None:
+    alone = coco.rename(coco.with_name("instances_train.json"))
+    options: dict[str, Any] = {"results": foreign, "resamples": 0, "sheet_images": 0}
+    scored = evaluate(data=alone, **options, output=tmp_path / "out")
+    assert evaluate(data=alone, split="train", **options, output=tmp_path / "same").metrics == scored.metrics
 
 
 def test_a_folder_that_was_not_named_is_never_the_same_twice(

@@ -1,5 +1,6 @@
 """`lookonce VERB ...`: parses the options, runs the verb's function, and reports errors as messages and exit codes."""
 
+import errno
 import io
 import os
 import sys
@@ -32,7 +33,7 @@ from lookonce.errors import (
 from lookonce.exit_codes import ExitCode
 from lookonce.layout import PLAIN, Layout, Styled
 from lookonce.log import command_here, get_logger, has_logged, is_on, logging_to, quiet
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import suggested_value, suggestion
 from lookonce.shown import shown_lines, without_secrets
 from lookonce.targets import imported
 
@@ -221,7 +222,8 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
         UnusedCliTokensError,
     )
 
-    if isinstance(error, ArgumentOrderError):  # `--source a.jpg b.jpg`
+    takes_more = isinstance(error, ArgumentOrderError)  # `--source a.jpg b.jpg`
+    if isinstance(error, ArgumentOrderError):
         error = UnusedCliTokensError(unused_tokens=[error.token])
     repeated = error.token if isinstance(error, RepeatArgumentError) else None
     option = error.argument.name if error.argument else repeated and repeated.keyword
@@ -237,12 +239,13 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     elif isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
         value, choices = error.token.value, _choices(setting, error.target_type)
         expected = " or ".join(choices)
-        words = f"{setting}: {value}; expected {expected}{suggestion(value, choices)}"
+        words = f"{setting}: {value}; expected {expected}{suggested_value(value, choices)}"
     elif repeated is not None:
         value, words = repeated.value, f"{setting}: {repeated.value}; given twice; expected one value"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens and named:
         setting, value = next(iter(named)), error.unused_tokens[0]
-        words = f"{setting}: {value!r}; given twice, also as --{setting}; expected one value"
+        words = f"{setting}: {value!r}; given twice, also as --{setting}; expected "
+        words += f"one value, or several without --{setting}" if takes_more else "one value"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         value = error.unused_tokens[0]
         words = f"{value!r}: a value too many; quote a pattern ('*.jpg'), and type --NAME before the value of an option"
@@ -311,7 +314,14 @@ def _of_system(error: OSError, tokens: Sequence[str]) -> str:
     """What the system refused, such as a name of over 255 bytes, a device's error or a full disk."""
     if is_out_of_memory(error):
         return out_of_memory("".join(tokens[:1]))
-    name = "" if error.filename is None else f"{shortened(os.fsdecode(error.filename))}: "
+    named = "" if error.filename is None else os.fsdecode(error.filename)
+    option = next(
+        (one for one, value in pairwise(tokens) if one.startswith("--") and named in (value, f"./{value}")), ""
+    )
+    setting = f"{option.removeprefix('--').replace('-', '_')}: " if option else ""
+    name = f"{setting}{shortened(named)}: " if named else ""
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{name}{error.strerror}; expected a path whose names have up to 255 bytes each; check the value"
     return f"{name}{error.strerror or error}; expected a file or folder that can be used; check the path and its disk"
 
 

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 
@@ -83,6 +84,8 @@ class Options:
         self._require_known(item.name for item in items if isinstance(item, Typed))
         if not self.takes_old_names and not self.tolerant:
             items = self._translated(items, self.positional if left or _has_words(items) else frozenset())
+        if not left and any(one == "-" and isinstance(before, str) for before, one in pairwise(items)):
+            items, left = [item for item in items if item != "-"], ["--", "-"]  # else the parser takes it for an option
         return [*(item if isinstance(item, str) else self._option(*item) for item in items), *left]
 
     def _require_two_hyphens(self, token: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from lookonce.cloud.job import read_flags
 from lookonce.errors import SettingsError
 from lookonce.exit_codes import ExitCode
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import suggested_value
 from lookonce.settings.resolve import resolve
 
 
@@ -84,7 +84,7 @@ def job_file(
         Model of the GPUs for skypilot and dstack, such as L4. Default: any with at least 16 GB.
     """
     if platform not in PLATFORMS:
-        expected = f"expected one of {', '.join(PLATFORMS)}{suggestion(platform, PLATFORMS)}"
+        expected = f"expected one of {', '.join(PLATFORMS)}{suggested_value(platform, PLATFORMS)}"
         raise SettingsError.of("platform", platform, expected)
     words = job_options(flags)
     run = str(flags.get("run") or "job")

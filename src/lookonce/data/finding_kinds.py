@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lookonce.errors import SettingsError
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import suggested_value
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -208,7 +208,7 @@ def _named(words: Iterable[str]) -> frozenset[str]:
             names.update(check.name for check in FINDING_KINDS.values() if check.group == name)
         else:
             near = (
-                suggestion(word, [*FINDING_KINDS, *GROUPS])
+                suggested_value(word, [*FINDING_KINDS, *GROUPS])
                 or f"; expected the name of a check, or of a group: {', '.join(GROUPS)}"
             )
             raise SettingsError(f"unknown check {word!r}{near}", value=word)

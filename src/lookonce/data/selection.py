@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lookonce.data.dataset import Dataset, columns, joined_columns, offsets_of
 from lookonce.errors import DataError
-from lookonce.settings.names import few, suggestion
+from lookonce.settings.names import few, suggested_value
 
 Rows = NDArray[np.int64]
 
@@ -47,7 +47,7 @@ def rename_classes(dataset: Dataset, new_names: Mapping[str, str]) -> Dataset:
 def _require_classes(dataset: Dataset, names: Iterable[str], purpose: str) -> None:
     for name in names:
         if name not in dataset.class_names:
-            hint = suggestion(name, dataset.class_names) or f"; the classes are {few(dataset.class_names)}"
+            hint = suggested_value(name, dataset.class_names) or f"; the classes are {few(dataset.class_names)}"
             raise DataError(f"unknown class {name!r} to {purpose}{hint}", value=name)
 
 

@@ -13,7 +13,7 @@ from lookonce.data.findings import RaiseOnError, Report
 from lookonce.data.headers import report_missing
 from lookonce.data.links import report_links
 from lookonce.errors import DataError
-from lookonce.settings.names import counted, few
+from lookonce.settings.names import counted, few, suggested_value
 
 ReadSplit = Callable[[str, Report], Annotations]
 SPLITS = ("train", "val", "test")
@@ -60,15 +60,18 @@ class DataSource:
             report.log()
         return self._loaded[name]
 
+    def require_split(self, name: str) -> None:
+        """DataError if the data set does not have the split."""
+        if name not in self.splits and not self._any_split:
+            problem = f"has no split {name!r}; it has {', '.join(self.splits)}{suggested_value(name, self.splits)}"
+            raise DataError.at(self.origin, problem, setting="split", value=name)
+
     def as_written(self, name: str, report: Report) -> Annotations:
         """One split before its boxes are checked, clipped and sorted; reports entries that cannot be read.
 
         Boxes of another convention (`boxes`) are converted.
         """
-        if name not in self.splits and not self._any_split:
-            raise DataError.at(
-                self.origin, f"has no split {name!r}; it has {', '.join(self.splits)}", setting="split", value=name
-            )
+        self.require_split(name)
         found = self._read(name, report)
         if self.links_stay_in is not None and self.needs_images:
             report_links(found.image_paths, self.links_stay_in, report)

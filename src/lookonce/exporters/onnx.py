@@ -17,14 +17,12 @@ import lookonce
 from lookonce.errors import SettingsError
 from lookonce.exporters.metadata import describe, embed, read_record
 from lookonce.exporters.onnx_graph import IR_VERSION, OPSET, network_model
-from lookonce.exporters.plan import ExportPlan
+from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan
 from lookonce.exporters.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
 from lookonce.exporters.rounding import fit_int8
 from lookonce.runtimes.exported import THRESHOLDS, default_thresholds
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import write_file
-
-LOWEST_OPSET = 13  # of any graph of ours: earlier ones have no Resize without a region of interest
 
 # The same selection as model/nms.py. B images, N boxes, C classes; K = the 2,000 highest-scoring pairs of box and class
 # (or all, if fewer); D detections. TopK sorts pairs, equal scores by index, and detections keep this order.

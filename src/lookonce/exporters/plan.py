@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Outputs = Literal["detections", "decoded", "raw", "packed", "padded"]
 Precision = Literal["fp32", "fp16", "int8"]
+LOWEST_OPSET = 13  # of any graph of ours: earlier ones have no Resize without a region of interest
 
 
 @dataclass(frozen=True, kw_only=True)

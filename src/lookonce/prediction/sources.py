@@ -16,7 +16,7 @@ from lookonce.data.headers import missing_rows
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.links import report_links
 from lookonce.data.listing import Listing
-from lookonce.errors import DataError, MissingExtra
+from lookonce.errors import DataError, MissingExtra, shortened
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.camera import LatestFrame, camera_frames, connected, reconnecting, screen_frames
 from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
@@ -56,6 +56,13 @@ def find_media(source: str | Path, *, reconnect: int = 0, follow_links: bool = F
     return find_all_media([str(source)], reconnect=reconnect, follow_links=follow_links, as_files=as_files)
 
 
+def require_sources(*sources: str | None) -> None:
+    """DataError for a path or a pattern where nothing is; an address is not looked up, and None is no source."""
+    for source in filter(None, sources):
+        if not is_remote(source) and not is_url(source) and not Path(source).exists():
+            _paths(source, follow_links=True)  # raises
+
+
 def find_all_media(sources: Sequence[str], **options: Any) -> Media:
     """The images and clips of all sources, in their order; several must be finite. options: of `find_media`."""
     found = [_found(source, **options) for source in sources]
@@ -90,7 +97,8 @@ def _found(text: str, *, reconnect: int = 0, follow_links: bool = False, as_file
     try:
         is_here = Path(text).exists()
     except OSError as too_long:
-        raise DataError.at(text, f"{too_long.strerror}; {EXPECTED}") from too_long
+        problem = f"source: {shortened(text)}: {too_long.strerror}; {EXPECTED}"
+        raise DataError(problem, setting="source", path=text) from too_long
     if text == SCREEN and not is_here:
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:

@@ -29,6 +29,7 @@ from lookonce.runtimes.exported import (
     require_heads,
     require_shapes,
 )
+from lookonce.settings.names import suggested_value
 
 # ONNX Runtime reads this when it is imported. Without it, 1.32 stores an id of the device and events in
 # ~/.cache/Microsoft, and sends them; its disable_telemetry_events() comes too late for that.
@@ -163,7 +164,8 @@ def provider_of(device: str) -> tuple[str, dict[str, str]]:
     if kind not in known:
         expected = f"expected {' or '.join(known)}"
         if kind not in PROVIDERS:
-            raise SettingsError.of("device", device, f"unknown to ONNX Runtime; {expected}")
+            hint = suggested_value(kind, PROVIDERS)
+            raise SettingsError.of("device", device, f"unknown to ONNX Runtime; {expected}{hint}")
         ways = f"install {PROVIDERS[kind][2]} in place of onnxruntime"
         ways += ", or use --runtime openvino" if kind == "openvino" else ""
         raise SettingsError.of("device", device, f"ONNX Runtime here has no provider for it; {expected}; {ways}")

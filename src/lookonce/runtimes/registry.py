@@ -11,7 +11,8 @@ from lookonce.log import loading_torch
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
 from lookonce.settings.image_size import ImageSize, size_hw, size_in_words
-from lookonce.settings.names import require_one_of
+from lookonce.settings.names import require_one_of, suggested_value
+from lookonce.settings.values import require_device
 from lookonce.storage import require_content
 from lookonce.targets import imported
 from lookonce.weights.pull import find_weights
@@ -110,6 +111,8 @@ def load_runtime(
         raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
     name = choose_runtime(path, runtime)
     chosen, is_pytorch = RUNTIMES[name], name == "pytorch"
+    if is_pytorch:
+        require_device(device)  # before PyTorch is loaded
     if not chosen.has_devices and not is_pytorch and device.lower() not in ("auto", "cpu"):
         problem = f"{name} runs {path} on the CPU only; leave device out, or choose another runtime"
         raise SettingsError.of("device", device, problem)
@@ -170,7 +173,7 @@ def choose_runtime(path: Path, runtime: str = "auto") -> str:
         return able[0]
     if runtime not in able:
         problem = f"does not read {path} (format {kind_of(path)}); expected {' or '.join(able)}"
-        raise SettingsError.of("runtime", runtime, problem)
+        raise SettingsError.of("runtime", runtime, f"{problem}{suggested_value(runtime, able)}")
     return runtime
 
 

@@ -140,6 +140,50 @@ NEAR: dict[str, str] = {
     "checks": "doctor",
     "settings": "config",
 }
+# Values of the same meaning, of other programs or of data sets: suggested in errors for one another, never taken.
+SAME_VALUES: tuple[tuple[str, ...], ...] = (
+    ("cuda", "gpu", "nvidia", "amd", "rocm", "hip"),
+    ("npu", "ascend", "huawei"),
+    ("xpu", "intel"),
+    ("mps", "metal", "apple"),
+    ("train", "training"),
+    ("val", "valid", "validation", "dev", "eval", "evaluation"),
+    ("test", "testing"),
+    ("tensorrt", "trt", "engine"),
+    ("torchscript", "jit", "script"),
+    ("torch-export", "pt2", "exported_program"),
+    ("coreml", "mlmodel", "mlpackage"),
+    ("tflite", "litert", "lite"),
+    ("executorch", "pte"),
+    ("air", "om"),
+    ("checkpoint", "safetensors"),
+    ("onnxruntime", "onnx", "ort"),
+    ("opencv", "dnn", "cv2"),
+    ("pytorch", "torch", "pt"),
+    ("ultralytics", "pytorch", "torch", "pt"),
+    ("darknet", "weights"),
+    ("mindspore", "ckpt"),
+    ("yolo", "txt", "darknet", "ultralytics"),
+    ("voc", "pascal", "pascal_voc", "xml"),
+    ("coco", "coco_json", "json"),
+    ("shards", "webdataset", "wds", "tar"),
+    ("images", "image", "annotated", "jpg"),
+    ("crops", "crop"),
+    ("adamw", "adam"),
+    ("sgd", "momentum", "nesterov"),
+    ("cosine", "cos", "cosine_decay"),
+    ("constant", "fixed"),
+    ("leaky", "relu", "leaky_relu", "lrelu"),
+    ("silu", "swish"),
+    ("fp32", "float32", "float", "single"),
+    ("fp16", "half", "float16"),
+    ("bf16", "bfloat16"),
+    ("int8", "uint8", "quantized"),
+    ("finetune", "transfer"),
+    ("detections", "nms", "boxes"),
+    ("raw", "logits"),
+    ("letterbox", "pad"),
+)
 # (Verb, spelling) -> what does the same there; NEAR is for all verbs that have the option.
 ELSEWHERE: dict[tuple[str, str], str] = {
     ("predict", "nosave"): "did you mean images=false?",
@@ -217,9 +261,18 @@ def suggestion(name: str, known: Iterable[str], verb: str = "", *, similar: bool
     return f"; did you mean {by_shape[close]}?" if close else ""
 
 
+def suggested_value(value: str, known: Iterable[str]) -> str:
+    """ "; did you mean val?": the known value of the same meaning, or the one that it is a typo of; ""."""
+    by_shape = {candidate.lower().replace("-", "_"): candidate for candidate in known}
+    shape = value.lower().replace("-", "_")
+    same = (word.replace("-", "_") for words in SAME_VALUES if shape in words for word in words)
+    close = shape if shape in by_shape else next(filter(by_shape.__contains__, same), "") or typo_of(shape, by_shape)
+    return f"; did you mean {by_shape[close]}?" if close else ""
+
+
 def typo_of(word: str, known: Iterable[str]) -> str:
-    """The known word that `word` is a typo of: one edit away, or two from ten letters on; "" if there is none."""
-    most = 0 if len(word) < 3 else 1 if len(word) < 10 else 2
+    """The known word that `word` is a typo of: one edit away, or two from seven letters on; "" if there is none."""
+    most = 0 if len(word) < 3 else 1 if len(word) < 7 else 2
     edits, near = min(((num_edits(word, one), one) for one in known), default=(most + 1, ""))
     return near if edits <= most else ""
 
@@ -240,7 +293,7 @@ def num_edits(first: str, second: str) -> int:
 def require_one_of(setting: str, name: str, known: Collection[str], expected: str = "") -> None:
     """SettingsError unless the name is known; it suggests a similar one, else `expected`, by default all of them."""
     if name not in known:
-        hint = suggestion(name, known) or f"; expected {expected or 'one of ' + ', '.join(known)}"
+        hint = suggested_value(name, known) or f"; expected {expected or 'one of ' + ', '.join(known)}"
         problem = f"unknown {name!r}" if name else "an empty name"
         raise SettingsError(f"{setting}: {problem}{hint}", setting=setting, value=name)
 

@@ -13,7 +13,7 @@ from lookonce.errors import SettingsError, shortened
 from lookonce.parsed import has_only_int64
 from lookonce.request import by_own_names
 from lookonce.settings.aliases import BY_OLD_NAME, as_named, chosen_of, is_true, taken_not, without_effect
-from lookonce.settings.names import suggestion, taken_for
+from lookonce.settings.names import suggested_value, suggestion, taken_for
 from lookonce.settings.schema import WITH_SGD, Settings, default_of
 from lookonce.settings.text import explain, parse_text
 from lookonce.settings.yaml_file import Entry, read_entries
@@ -267,7 +267,7 @@ def require_known(entries: Iterable[Entry], more: Iterable[str] = ()) -> None:
 def _recipe_entries(recipe: str) -> list[Entry]:
     if recipe not in recipe_names():
         expected = f"expected {' or '.join(recipe_names())}; pass your own YAML file with --file"
-        raise SettingsError.of("recipe", recipe, f"{expected}{suggestion(recipe, recipe_names())}")
+        raise SettingsError.of("recipe", recipe, f"{expected}{suggested_value(recipe, recipe_names())}")
     with resources.as_file(resources.files("lookonce.settings") / "recipes" / f"{recipe}.yaml") as path:
         return [Entry(entry.name, entry.value, f"recipe {recipe}") for entry in read_entries(path)]
 

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 
 from lookonce.parsed import parse_yaml
+from lookonce.settings.names import suggested_value
 from lookonce.settings.schema import Settings, unit_of
 
 NOTHING = {"", "none", "null"}
@@ -118,8 +119,9 @@ def explain(name: str, error: ValidationError) -> str:
     own_words = [problem["ctx"]["error"] for problem in error.errors() if problem["type"] == "value_error"]
     if own_words:
         return str(own_words[0])
-    unit = unit_of(name)
-    return f"expected {kind_in_words(name)}{f', in {unit}' if unit and unit not in name else ''}"
+    unit, given = unit_of(name), str(error.errors()[0]["input"])
+    in_unit = f", in {unit}" if unit and unit not in name else ""
+    return f"expected {kind_in_words(name)}{in_unit}{suggested_value(given, choices_of(name))}"
 
 
 def to_text(value: Any) -> str:

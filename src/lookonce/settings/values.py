@@ -6,10 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from lookonce.errors import SettingsError
 from lookonce.settings.image_size import multiple_of_32, read_size
+from lookonce.settings.names import suggested_value
 from lookonce.settings.record import FULL_CHANNELS
 
 NUM_ANCHORS, NUM_HEADS = 6, 2
+DEVICES = ("auto", "cpu", "cuda", "npu", "xpu", "mps")
 SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -62,9 +65,22 @@ def eleven_counts(channels: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def device_name(device: str) -> str:
-    if not re.fullmatch(r"auto|cpu|(cuda|npu|xpu|mps)(:\d+)?", device):
-        raise ValueError("expected auto, cpu, cuda, npu, xpu or mps, or one of several devices, such as cuda:1")
-    return device
+    """In small letters, as PyTorch writes it."""
+    name = device.lower()
+    if re.fullmatch(r"auto|cpu|(cuda|npu|xpu|mps)(:\d+)?", name):
+        return name
+    kind, number = re.fullmatch(r"(.*?)[:.]?(\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    hint = suggested_value(kind or "cuda", DEVICES)
+    numbered = hint.replace("?", f":{number}?") if number else hint
+    raise ValueError(f"expected {', '.join(DEVICES)}, or one of several devices, such as cuda:1{numbered}")
+
+
+def require_device(device: str) -> None:
+    """SettingsError for what is no device of PyTorch on any machine."""
+    try:
+        device_name(device)
+    except ValueError as error:
+        raise SettingsError.of("device", device, str(error)) from None
 
 
 def folder_name(name: str) -> str:

@@ -14,7 +14,7 @@ from lookonce.errors import MissingExtra, SettingsError, WeightsError, how_to_in
 from lookonce.log import get_logger, is_on
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.objects import is_remote
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import suggested_value
 from lookonce.settings.values import named_path
 from lookonce.storage import find_published, require_regular_file, temporary_folder, work_lock
 from lookonce.weights.published import PUBLISHED, Content, Published, Source
@@ -55,7 +55,7 @@ def find_weights(place: Path | str) -> Path:
             raise WeightsError.at(
                 path,
                 "no such file or folder; expected a run folder, a checkpoint folder, a weights file, or published "
-                f"weights ({', '.join(PUBLISHED)}){suggestion(name, PUBLISHED)}",
+                f"weights ({', '.join(PUBLISHED)}){suggested_value(name, PUBLISHED)}",
             )
         try:
             require_regular_file(path)

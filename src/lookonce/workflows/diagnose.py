@@ -10,7 +10,7 @@ from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import RaiseOnError, ignore
 from lookonce.data.selection import even_choice, take_images
-from lookonce.data.source import open_data
+from lookonce.data.source import open_data, require_data_source
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import score
@@ -112,6 +112,8 @@ def diagnose(
     if num_images < 1:
         raise SettingsError.of("num_images", num_images, "expected 1 or more")
     weights = find_weights(weights)
+    if data is not None:
+        require_data_source(data)  # before PyTorch is loaded
     subject = read_subject(weights, names)
     settings = subject.settings
     if not data and not settings.get("data"):
@@ -123,6 +125,8 @@ def diagnose(
         follow_links=follow_links or settings.get("follow_links", False),
     )
     source = with_val_of(opened, weights, names)
+    for typed in filter(None, (split, train_split)):  # not those of the run, which other data may lack
+        source.require_split(typed)
     folder = output_folder(output or (weights / "diagnosis" if settings else None), "diagnose")
     diagnosis = examine(
         subject,

@@ -25,7 +25,24 @@ from lookonce.settings.names import counted
 from lookonce.shown import without_secrets
 from lookonce.storage import os_errors_explained, read_regular_file, write_file
 
-CheckResult = Literal["ok", "note", "missing", "wrong"]
+CheckResult = Literal["ok", "note", "optional", "wrong"]
+# Extra -> what it is for.
+USES = {
+    "train": "training, checkpoints, export",
+    "hub": "push and pull of the Hugging Face Hub",
+    "int8": "export to OpenVINO in INT8",
+    "ncnn": "export to ncnn, and its files",
+    "openvino": "export to OpenVINO, and its runtime",
+    "parquet": "manifests in Parquet",
+    "pull": "published weights from a package index",
+    "ray": "predict --engine ray",
+    "s3": "data and results in object storage",
+    "serve": "serve",
+    "tensorboard": "curves of training in TensorBoard",
+    "track": "predict --track",
+    "video": "videos and streams",
+    "zmq": "serve --zmq",
+}
 # With less than this the disk may fill up during a run of a few hundred epochs.
 LITTLE_SPACE_GB = 2.0
 LOG_LINES = 2_000  # of a run, in a bundle
@@ -38,7 +55,7 @@ TINY_ONNX = bytes.fromhex(
 
 @dataclass(frozen=True)
 class MachineCheck:
-    """One line of the report. verdict: missing: an extra installs it; wrong: installed, but it does not work."""
+    """One line of the report. verdict: optional: an extra that is not installed; wrong: installed and does not work."""
 
     name: str
     verdict: CheckResult
@@ -146,8 +163,8 @@ def _packages() -> Iterator[MachineCheck]:
     for extra, names in wanted.items():
         versions = {name: installed_version(name) for name in names}
         if lacking := [name for name, version in versions.items() if not version]:
-            text = f"not installed: {', '.join(lacking)}"
-            yield MachineCheck(f"extra {extra}", "missing", text, how_to_install(extra))
+            text = f"for {USES[extra]}; not installed: {', '.join(lacking)}"
+            yield MachineCheck(f"extra {extra}", "optional", text, how_to_install(extra))
         else:
             text = ", ".join(f"{name} {version}" for name, version in versions.items())
             yield MachineCheck(f"extra {extra}", "ok", text)
@@ -210,7 +227,7 @@ def _torch() -> MachineCheck:
     """PyTorch and its devices. Training and checkpoints need it; exported files do not."""
     if find_spec("torch") is None:
         text = "not installed; training and checkpoints need it, exported files do not"
-        return MachineCheck("PyTorch", "missing", text, how_to_install("train"))
+        return MachineCheck("PyTorch", "optional", text, how_to_install("train"))
     try:
         import torch
 

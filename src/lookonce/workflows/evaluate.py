@@ -19,7 +19,7 @@ from lookonce.evaluation.coco import Metrics, MetricsAt, score, score_at
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
-from lookonce.evaluation.thresholds import lowest_scores, mostly_wrong, with_class_thresholds
+from lookonce.evaluation.thresholds import lowest_scores, mostly_wrong
 from lookonce.layout import PLAIN, Layout
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, in_ranks
@@ -35,6 +35,7 @@ from lookonce.shown import UNDEFINED, shown, three_digits, to_json
 from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
+from lookonce.workflows.stored_thresholds import can_store, checkpoint_to_describe, store_thresholds
 from lookonce.workflows.validation_split import split_to_score
 
 INTERVALS = ("AP", "AP50")
@@ -125,8 +126,9 @@ class Evaluation:
 
     at: one for each further IoU threshold. intervals: AP and AP50 by name, class_intervals the same for each class,
     empty without resamples; against: the same names, this one minus the other. stored: confidence thresholds by class
-    that were written into the checkpoint stored_in. weak: a sentence if nearly all detections that reach the detector's
-    confidence threshold are false positives. is_main: False on all ranks but 0, whose result is the same.
+    that were written into the checkpoint stored_in; can_store: the detector is a checkpoint. weak: a sentence if nearly
+    all detections that reach the detector's confidence threshold are false positives. is_main: False on all ranks but
+    0, whose result is the same.
     """
 
     metrics: Metrics
@@ -138,6 +140,7 @@ class Evaluation:
     against: Mapping[str, Comparison]
     output: Path
     files: Sequence[str]
+    can_store: bool = False
     stored_in: Path | None = None
     stored: Mapping[str, float] = field(default_factory=dict)
     weak: str = ""
@@ -171,7 +174,7 @@ def _evaluate(
     dataset = scored.with_never_found()
     if rank_group.size > 1:
         rank_group.require_same(data_hash(dataset), "the annotations")
-    stored_in = _checkpoint_to_describe(weights) if request.store_thresholds else None
+    stored_in = checkpoint_to_describe(weights) if request.store_thresholds else None
     names = names_for(request.detectors, request.names)
 
     def detections_of(path: Path, runtime: str = "auto") -> tuple[Results, Detector]:
@@ -207,6 +210,7 @@ def _evaluate(
             kept=results,
             lowest_score=lowest_score,
         )
+        evaluation = replace(evaluation, can_store=can_store(weights))
         if stored_in is not None:
             stored = store_thresholds(stored_in, dataset, evaluation.analysis)
             evaluation = replace(evaluation, stored_in=stored_in, stored=stored)
@@ -222,32 +226,6 @@ def _lowest_score(asked: float | None, usual: float) -> float:
             f"option out to evaluate from {usual:g}"
         )
     return usual if asked is None else asked
-
-
-def _checkpoint_to_describe(weights: Path | None) -> Path:
-    """The checkpoint folder in which thresholds can be stored. Raises SettingsError if there is none."""
-    if weights is None:
-        problem = "a results file has no checkpoint; expected a checkpoint; add --weights"
-        raise SettingsError(f"store_thresholds: {problem}", setting="store_thresholds")
-    if weights.is_file() and weights.suffix == ".onnx":
-        raise SettingsError(
-            f"store_thresholds: {weights} is an exported file; expected a checkpoint; evaluate the checkpoint it was "
-            "exported from with --store-thresholds, then export it again",
-            setting="store_thresholds",
-            path=weights,
-        )
-    from lookonce.weights.load import find_checkpoint
-
-    return find_checkpoint(weights)
-
-
-def store_thresholds(checkpoint: Path, dataset: Dataset, analysis: Analysis) -> dict[str, float]:
-    """Stores the best threshold of each class in the checkpoint's record; returns these thresholds."""
-    from lookonce.weights.checkpoint import read_record, replace_record
-
-    record = with_class_thresholds(read_record(checkpoint), dataset, analysis)
-    replace_record(checkpoint, record)
-    return record.thresholds.per_class_score
 
 
 def assess(
@@ -376,7 +354,8 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     yield "detections: those of low confidence too, which predict does not show"
     has_dash = UNDEFINED in [curve.best_threshold for curve in evaluation.analysis.curves.values()]
     dash = "; -: none of its objects was detected, or the data has none" if has_dash else ""
-    store = "; --store-thresholds stores it with the weights" if evaluation.stored_in is None else ""
+    is_offered = evaluation.can_store and evaluation.stored_in is None
+    store = "; --store-thresholds stores it with the weights" if is_offered else ""
     yield f"best at: the confidence threshold with the highest F1{store}{dash}"
     for name, interval in evaluation.intervals.items():
         yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"

@@ -17,12 +17,13 @@ from lookonce.exit_codes import ExitCode
 from lookonce.exporters.base import require_free, textured_canvases
 from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS
-from lookonce.exporters.plan import ExportPlan, Outputs, Precision
+from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan, Outputs, Precision
 from lookonce.log import get_logger, loading_torch
+from lookonce.prediction.sources import require_sources
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
-from lookonce.settings.names import require_one_of, split_list
+from lookonce.settings.names import require_one_of, split_list, suggested_value
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import file_size
 from lookonce.storage import temporary_folder
@@ -139,6 +140,7 @@ def export(
         asked, outputs = replace(plan, precision=precision), plan.outputs
     plans = _plans(_formats(to), asked, outputs, image_size)
     weights = _checkpoint_at(weights)
+    require_sources(calibration, images)  # before PyTorch is loaded
     paths_in = partial(_paths, weights, plans, file_name, image_size)
     place = output or (_beside(weights) if file_name is None else Path())
     _require_one_free([] if for_ or check else paths_in(place), overwrite=overwrite)
@@ -238,9 +240,15 @@ def _plans(
         if asked.opset and name != "onnx":
             problem = f"{name} files have none; leave it out, or export to onnx alone"
             raise SettingsError.of("opset", asked.opset, problem)
+        if asked.opset and asked.opset < LOWEST_OPSET:
+            problem = f"expected {LOWEST_OPSET} or more, or 15 or more for a file whose outputs are detections"
+            raise SettingsError.of("opset", asked.opset, problem)
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
-            raise SettingsError.of("precision", asked.precision, f"{name} files support {' or '.join(possible)} only")
+            hint = suggested_value(asked.precision, possible)
+            raise SettingsError.of(
+                "precision", asked.precision, f"{name} files support {' or '.join(possible)} only{hint}"
+            )
     return [(name, replace(asked, outputs=one)) for name in formats for one in _outputs(name, outputs)]
 
 
@@ -278,7 +286,8 @@ def _outputs(name: str, outputs: str | None) -> list[Outputs]:
     chosen = [known for known in held if known in wanted]
     for one in wanted:
         if one not in held:
-            raise SettingsError.of("outputs", one, f"{name} files support {' or '.join(held)}")
+            hint = suggested_value(one, held)
+            raise SettingsError.of("outputs", one, f"{name} files support {' or '.join(held)}{hint}")
     if not chosen:
         raise SettingsError(f"outputs: empty; expected {' or '.join(held)}", setting="outputs")
     return chosen

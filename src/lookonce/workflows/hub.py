@@ -12,7 +12,7 @@ from typing import Any
 from lookonce.errors import LookonceError, SettingsError, WeightsError, first_line, needing_extra
 from lookonce.reports.content import Content, Run, shown_from
 from lookonce.reports.model_card import model_card
-from lookonce.settings.names import suggestion
+from lookonce.settings.names import suggested_value
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import file_size
 from lookonce.storage import temporary_folder, write_file
@@ -112,7 +112,7 @@ def pull(
         was_here = pulled(source) is not None
         return Transferred(place=str(find_weights(source)), was_here=was_here)
     if output is None:
-        known = f"{', '.join(PUBLISHED)}){suggestion(source, PUBLISHED)}"
+        known = f"{', '.join(PUBLISHED)}){suggested_value(source, PUBLISHED)}"
         add = "for weights on the hub or in a folder add the checkpoint folder to create: --output DIR"
         raise SettingsError(f"{source}: is not one of the published weights ({known}; {add}", setting="output")
     if output.exists():

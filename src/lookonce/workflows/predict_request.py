@@ -113,8 +113,10 @@ class PredictRequest(DetectorRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_fraction("threshold", self.threshold)
-        require_setting("as_labels", self.as_labels, get_args(Labels).__contains__, " or ".join(get_args(Labels)))
-        require_setting("engine", self.engine, get_args(Engine).__contains__, " or ".join(get_args(Engine)))
+        _ = self.saves  # raises
+        if self.as_labels is not None:
+            require_one_of("as_labels", self.as_labels, get_args(Labels))
+        require_one_of("engine", self.engine, get_args(Engine))
         if self.more and (self.part is not None or self.engine == "ray"):
             raise SettingsError.of("more", self.more[0], "--part and --engine ray take one manifest as their source")
         if self.resume and self.part is None and self.engine == "local":

@@ -14,7 +14,7 @@ from lookonce.log import get_logger, progress_of
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.reports.content import read_run
 from lookonce.runtimes.registry import load_runtime
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, suggested_value
 from lookonce.settings.schema import Settings
 from lookonce.storage import write_file
 
@@ -55,10 +55,14 @@ def split_to_score(
     source: DataSource, split: str, weights: Path | None, names: Path | None = None, *, makes_val: bool = True
 ) -> Dataset:
     """A split for the detections of `weights`, val as in `with_val_of`. It logs what is scored, and whether training
-    held images out of it. makes_val: False if a split val that the data lack is an error."""
+    held images out of it. makes_val: False where training did not hold images out; the only split of the
+    data is then scored in place of val."""
     if split == VAL and makes_val:
         source = with_val_of(source, weights, names)
-    dataset, run, note = source.split(split), run_of(weights), ""
+    note = ""
+    if split == VAL and not makes_val and len(source.splits) == 1 and source.splits[0] != VAL:
+        split, note = source.splits[0], ", the only one: the data have no split 'val'"
+    dataset, run = source.split(split), run_of(weights)
     if split == VAL and source.num_held_out:
         note = ", held out of train"
     elif split != VAL and run is not None and lacks_val(source, split):
@@ -114,7 +118,7 @@ def require_val_split(val_split: str, source: DataSource) -> None:
     """SettingsError for a split that the data do not have and training does not make."""
     if val_split not in {*source.splits, VAL, NO_VAL}:
         expected = f"expected one of {', '.join(source.splits)}, or none for no validation"
-        raise SettingsError.of("val_split", val_split, expected)
+        raise SettingsError.of("val_split", val_split, f"{expected}{suggested_value(val_split, source.splits)}")
 
 
 def run_of(weights: Path | None) -> Path | None:
