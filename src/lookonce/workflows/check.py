@@ -81,8 +81,8 @@ def check(
     Parameters
     ----------
     data
-        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images. For an image, or a
-        folder of images without annotations, only the image files are checked.
+        Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
+        For an image, or a folder of images without annotations, only the image files are checked.
     images
         Image folder of an annotation JSON.
     follow_links
