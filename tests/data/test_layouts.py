@@ -9,6 +9,7 @@ from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from faulty import nobody_waits
@@ -43,6 +44,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.source import NoAnnotations, open_data
 from lookonce.data.synthetic import write_synthetic
 from lookonce.errors import DataError, LookonceError
+from lookonce.workflows.validation_split import with_val
 
 
 @pytest.fixture(scope="module")
@@ -330,3 +332,50 @@ def test_no_text_gives_a_traceback(tmp_path: Path, name: str, start: str, text: 
     (tmp_path / name).write_text(start + text, encoding="utf-8", errors="replace")
     with suppress(LookonceError):
         open_data(tmp_path / name).split("train")
+
+
+@pytest.mark.parametrize("part", ["train", "train/images", "train/labels"])
+def test_a_part_of_a_data_set_names_the_data_yaml_above_it(
+    tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "my export"
+    for name in ("images", "labels"):
+        (root / "train" / name).mkdir(parents=True)
+    (root / "data.yaml").write_text("train: ../train/images\nval: ../train/images\nnames: [cup]\n")
+    cv2.imwrite(str(root / "train/images/a.png"), np.zeros((8, 8, 3), np.uint8))
+    (root / "train/labels/a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    expected = f"--data '{root / 'data.yaml'}'"
+    if part == "train":  # it can be read, without the names
+        open_data(root / part).split("train")
+        assert expected in caplog.text
+    else:
+        with raises(DataError, expected, path=part):
+            open_data(root / part)
+
+
+def test_an_image_is_no_data_set(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    with raises(DataError, path="a.png"):
+        open_data(tmp_path / "a.png")
+
+
+def test_a_command_in_an_error_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "my cups"
+    folder.mkdir()
+    (folder / "classes.txt").write_text("cup\n")
+    with raises(DataError, f"--data '{folder}'", path="classes.txt"):
+        open_data(folder / "classes.txt")
+
+
+def test_images_that_were_moved_are_logged_once_where_val_is_held_out(
+    tmp_path: Path, source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "photos").mkdir()
+    rows = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    for image in source.splits["train"].image_paths:
+        shutil.copy(image, tmp_path / "photos")
+        rows.append(f"{image.name},64,64,cup,1,1,9,9")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    with caplog.at_level("INFO"):
+        with_val(open_data(tmp_path), {}).split("train")
+    assert caplog.text.count("photos") == 1

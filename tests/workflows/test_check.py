@@ -135,6 +135,16 @@ def test_images_without_annotations_are_looked_at_alone(shared: Callable[[str], 
         assert any("truncated.jpg: truncated JPEG" in line for line in as_text(checked))
 
 
+def test_images_of_a_split_name_the_data_yaml_above_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = tmp_path / "train" / "images"
+    images.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(images / "a.png")
+    (tmp_path / "data.yaml").write_text("names: [cup]\n")
+    with caplog.at_level("INFO"):
+        check(images)
+    assert f"--data {tmp_path / 'data.yaml'}" in caplog.text
+
+
 def test_images_without_annotations_cannot_be_corrected(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with raises(DataError, "--fix", path=tmp_path):

@@ -13,12 +13,14 @@ import torch
 import yaml
 from raised import raises
 
-from lookonce.errors import SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.diagnosis import Diagnosis
 from lookonce.settings.schema import Settings
+from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import TrainResult
 from lookonce.workflows.diagnose import ScoreMonitor, as_text, diagnose
-from lookonce.workflows.train import train
+from lookonce.workflows.train import open_splits, train
+from lookonce.workflows.validation_split import data_of_run
 
 SIDE = 96
 COLORS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 80, 230)}
@@ -229,3 +231,16 @@ def test_a_learning_rate_a_hundred_times_too_high_is_named_during_training_and_a
     log = result.run.log.read_text()
     assert len(re.findall(r"AP50 .*0\.01 \(epoch 3\)", log)) == 1
     assert diagnosis.cause.name in log
+
+
+def test_data_that_were_moved_after_training_name_the_run_and_its_settings(tmp_path: Path) -> None:
+    run, data = tmp_path / "run", str(tmp_path / "gone")
+    run.mkdir()
+    (run / "settings.yaml").write_text(f"data: {data}\n")
+    for read in (
+        lambda: data_of_run({"data": data}, run),
+        lambda: diagnose(run),
+        lambda: open_splits(Settings(data=data), RunFolder(run)),
+    ):
+        with raises(DataError, str(run / "settings.yaml"), path="gone"):
+            read()

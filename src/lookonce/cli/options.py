@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from lookonce.cli.signatures import require_typed
@@ -73,7 +74,7 @@ class Options:
                 self._require_two_hyphens(token)
                 if self.one_value_each and not self.positional and not token.startswith("-"):
                     is_data = "data" in self.names and Path(token).exists()
-                    expected = f"--data {token}" if is_data else "--epochs 30 or epochs=30"
+                    expected = f"--data {quote(token)}" if is_data else "--epochs 30 or epochs=30"
                     raise SettingsError(f"{token!r}: no option before this value; expected {expected}", value=token)
                 items.append(token)
                 continue

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report, ignore
@@ -163,7 +164,9 @@ def _find_darknet(listing: Listing) -> list[Path]:
 def _only(root: Path, files: list[Path], kind: str) -> Path:
     if len(files) > 1:
         one = "one, or a data.yaml" if kind == "YAML" else "one"
-        raise DataError.at(root, f"has {len(files)} {kind} files; expected {one}; choose one: --data {files[0]}")
+        raise DataError.at(
+            root, f"has {len(files)} {kind} files; expected {one}; choose one: --data {quote(str(files[0]))}"
+        )
     return files[0]
 
 
@@ -237,9 +240,16 @@ def yolo_names(listing: Listing, labels: Sequence[Path]) -> tuple[str, ...]:
     count = 1 + max(map(_largest_class, labels), default=0)
     get_logger().warning(
         f"{listing.root}: no file has the class names; {counted(count, 'class')} named by number; write "
-        "classes.txt, one name a line"
+        f"classes.txt, one name a line{described_above(listing.root)}"
     )
     return tuple(map(str, range(count)))
+
+
+def described_above(folder: Path) -> str:
+    """`; did you mean --data FILE?` if a data.yaml lies one or two folders above `folder`; else ""."""
+    written = folder if folder.name not in ("", "..") else folder.absolute()
+    file = next((one / "data.yaml" for one in written.parents[:2] if (one / "data.yaml").is_file()), None)
+    return f"; did you mean --data {quote(str(file))}?" if file else ""
 
 
 def _names_of_notes(path: Path) -> tuple[str, ...]:

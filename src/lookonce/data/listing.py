@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lookonce.data.annotations import leaves_folder
-from lookonce.data.findings import Finding, Report
+from lookonce.data.findings import Finding, Report, ignore
 from lookonce.data.headers import missing_rows
 from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.splits import SPELLINGS
@@ -213,4 +213,5 @@ def _report_moved(
         f"example {names[first]!r} as {paths[first]}"
     )
     report(Finding(name="relocated-image", file=str(origin), message=message))
-    get_logger().info(message)
+    if report is not ignore:  # the split is read again with a report, which would log it twice
+        get_logger().info(message)

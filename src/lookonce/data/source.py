@@ -2,13 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
 from lookonce.data.formats import coco_layout, darknet, description, yolo
 from lookonce.data.formats.names import read_list
 from lookonce.data.images import IMAGE_SUFFIXES
-from lookonce.data.layouts import KINDS, LAYOUTS, kind_of, layouts_by_content, open_kind, yolo_names
+from lookonce.data.layouts import KINDS, LAYOUTS, described_above, kind_of, layouts_by_content, open_kind, yolo_names
 from lookonce.data.listing import Listing, split_in
 from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
@@ -89,6 +90,8 @@ def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
         return open_kind(kind, Listing(images or path.parent), [path], path)
     if suffix == ".json":
         return coco_layout.open_json(path, images, needs_images=needs_images)
+    if suffix in IMAGE_SUFFIXES:
+        raise DataError.at(path, "is an image; expected a data set: the folder that holds both images and labels")
     raise DataError.at(
         path,
         f"has {f'the suffix {suffix}' if suffix else 'no suffix'} and no boxes that are understood; expected a "
@@ -105,7 +108,7 @@ def _open_list(path: Path) -> DataSource:
         raise DataError.at(
             path,
             f"{num_images} of {len(lines)} lines are the path of an image; expected a list of images; open its "
-            f"folder: --data {path.parent}; see docs/data.md",
+            f"folder: --data {quote(str(path.parent))}; see docs/data.md",
         )
 
     def read(_: str, report: Report) -> Annotations:
@@ -142,7 +145,7 @@ def _open_folder(root: Path, *, needs_images: bool) -> DataSource:
             if len(found) > 1 and not layouts[name].wins:
                 firsts = {kind: files[0] for kind, files in found.items()}
                 seen = " and ".join(f"{len(found[kind])} {kind} ({firsts[kind].relative_to(root)})" for kind in found)
-                choices = ", or ".join(f"--data {file}" for kind, file in firsts.items() if kind != "yolo")
+                choices = ", or ".join(f"--data {quote(str(file))}" for kind, file in firsts.items() if kind != "yolo")
                 raise DataError.at(
                     root,
                     f"has annotations of several formats: {seen}; expected one; choose a file: {choices}; or describe "
@@ -162,8 +165,9 @@ def _not_understood(listing: Listing) -> DataError:
         there = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
         return DataError.at(
             root,
-            "is not a data set; expected annotations/*.json (COCO), Annotations and ImageSets/Main/train.txt (VOC) or "
-            f"data.yaml (YOLO), with images; found {there}; see docs/data.md",
+            "has no images; expected the folder that holds both images and labels: annotations/*.json (COCO), "
+            "Annotations and ImageSets/Main/train.txt (VOC) or data.yaml (YOLO), or another layout of docs/data.md; "
+            f"found {there}{described_above(root)}",
         )
     labels = [
         file
@@ -193,8 +197,8 @@ def _not_understood(listing: Listing) -> DataError:
             "with a labelling program; see docs/data.md",
         )
     return NoAnnotations(
-        f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected labels of one of the "
-        "layouts of docs/data.md",
+        f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected the folder that holds both "
+        f"images and labels, in one of the layouts of docs/data.md{described_above(root)}",
         path=root,
     )
 

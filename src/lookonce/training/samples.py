@@ -30,7 +30,7 @@ class Sample:
 class Samples(Dataset[Sample]):
     """A split of any data set that lookonce reads; sample i is a function of (seed, epoch, i) alone.
 
-    data: a COCO, VOC or YOLO data set, or an annotation JSON with `images`, as for `lookonce train --data`.
+    data: a data set in any layout of docs/data.md, or an annotation JSON with `images`, as for `lookonce train --data`.
     follow_links: as `lookonce train --follow-links`.
     image_size: side of the network input in pixels, or (height, width); multiples of 32. augmentation: None fits the
     images as at inference, in the data set's order; else they are augmented, in a new random order each epoch. Set

@@ -92,7 +92,7 @@ def anchors(
     Parameters
     ----------
     data
-        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
     images
         Image folder of an annotation JSON.
     follow_links

@@ -11,6 +11,7 @@ from lookonce.data.check import CheckResult, SplitSummary, check_data
 from lookonce.data.finding_kinds import FINDING_KINDS, SEVERITIES, chosen_checks
 from lookonce.data.findings import Finding
 from lookonce.data.held_out import VAL
+from lookonce.data.layouts import described_above
 from lookonce.data.repair import repair
 from lookonce.data.source import IMAGES_ALONE, NoAnnotations, bounded, open_data, open_images
 from lookonce.data.splits import DataSource
@@ -81,8 +82,8 @@ def check(
     Parameters
     ----------
     data
-        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images. For an image, or a
-        folder of images without annotations, only the image files are checked.
+        Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
+        For an image, or a folder of images without annotations, only the image files are checked.
     images
         Image folder of an annotation JSON.
     follow_links
@@ -170,7 +171,7 @@ def _open(data: str | Path, images: Path | None, follow_links: bool) -> DataSour
     except NoAnnotations:
         if images_alone is None:
             raise
-        get_logger().info(f"{path}: no annotations found; only the image files are checked")
+        get_logger().info(f"{path}: no annotations found; only the image files are checked{described_above(path)}")
         return images_alone if follow_links else bounded(images_alone, path)
 
 

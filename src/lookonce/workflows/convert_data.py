@@ -43,7 +43,7 @@ def convert_data(
     Parameters
     ----------
     source
-        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
     destination
         Folder to create; it must be new or empty.
     to

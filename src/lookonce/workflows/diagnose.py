@@ -10,7 +10,7 @@ from lookonce.data.annotations import Annotations, assemble
 from lookonce.data.dataset import Dataset
 from lookonce.data.findings import RaiseOnError, ignore
 from lookonce.data.selection import even_choice, take_images
-from lookonce.data.source import open_data, require_data_source
+from lookonce.data.source import require_data_source
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import score
@@ -40,7 +40,7 @@ from lookonce.settings.record import ModelRecord
 from lookonce.shown import command, to_json
 from lookonce.storage import output_folder, write_file
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.validation_split import data_of_run, with_val_of
+from lookonce.workflows.validation_split import data_of_run, open_data_of_run, with_val_of
 
 DIVERGED = "is not finite (loss"  # part of the line that training logs for a NaN or infinite loss
 IMAGES = 64
@@ -119,11 +119,9 @@ def diagnose(
     if not data and not settings.get("data"):
         problem = "is not a run folder, which stores its data; add --data DATA"
         raise SettingsError(f"data: {weights} {problem}", setting="data", path=weights)
-    opened = open_data(
-        data or Path(settings["data"]),
-        images or settings.get("images"),
-        follow_links=follow_links or settings.get("follow_links", False),
-    )
+    asked = {"data": data, "images": images, "follow_links": follow_links}
+    said = {name: value for name, value in asked.items() if value}
+    opened = open_data_of_run({**settings, **said}, None if data else weights)
     source = with_val_of(opened, weights, names)
     for typed in filter(None, (split, train_split)):  # not those of the run, which other data may lack
         source.require_split(typed)

@@ -56,7 +56,7 @@ class EvaluateRequest(DetectorRequest):
         Checkpoint folder, run folder (its best), exported file, published weights such as coco, or MindSpore's .ckpt or
         Darknet's .weights.
     data
-        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
     images
         Image folder of an annotation JSON; --results needs none.
     follow_links

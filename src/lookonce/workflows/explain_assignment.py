@@ -53,7 +53,7 @@ def explain_assignment(
     Parameters
     ----------
     data
-        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
     sheet_images
         Images to show, 1 or more, evenly spaced over those with boxes.
     split

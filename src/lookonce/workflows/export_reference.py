@@ -36,6 +36,7 @@ from lookonce.exporters.plan import ExportPlan
 from lookonce.letterbox import fit
 from lookonce.log import get_logger
 from lookonce.prediction.sources import find_images
+from lookonce.remote.objects import is_remote
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.exported import ExportedRuntime
@@ -148,7 +149,7 @@ def _real_images(record: ModelRecord, images: str | None, run: Path | None) -> t
         sources = find_images(images)
         return [source.read() for source in sources[:COMPARED_IMAGES]], f"images of {images}"
     data = record.settings.get("data")
-    if not data or not Path(data).exists():  # an address is not downloaded again for this
+    if not data or is_remote(data):  # an address is not downloaded again for this
         return [], ""
     try:
         source = open_data(data, record.settings.get("images"), follow_links=True)

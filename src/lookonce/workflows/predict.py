@@ -359,6 +359,8 @@ def as_text(predicted: Predicted) -> Iterator[str]:
     what = "frame" if predicted.of_frames else "image"
     rate = f"{predicted.num_images / max(predicted.seconds, 1e-9):.1f} {what}s/s in {predicted.seconds:.1f} s"
     yield f"{counted(predicted.num_images, what)}, {counted(predicted.num_detections, 'detection')}, {rate}"
+    if predicted.num_images and not predicted.num_detections:
+        yield f"no {what} has a detection; a lower --threshold also shows those of low confidence"
     if predicted.failed:
         also = " and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"

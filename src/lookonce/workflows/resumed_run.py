@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from lookonce.distributed import broadcast_object, is_main, recall_for_job
@@ -82,7 +83,7 @@ def resumed_settings(run: RunFolder, asked: Resolved) -> Settings:
                 name,
                 now,
                 f"expected {before}, with which {run.path} was started; leave {name} out to resume it, or start "
-                f"another run: --run NAME, from these weights with --weights {run.path}",
+                f"another run: --run NAME, from these weights with --weights {quote(str(run.path))}",
             )
     return kept.model_copy(update={name: getattr(asked.settings, name) for name in said & free})
 
@@ -111,7 +112,8 @@ def require_same_run(run: RunFolder, record: ModelRecord) -> None:
         raise DataError.at(
             run.path,
             f"the training annotations changed since this run started (SHA-256 {before.data_hash[:12]}, now "
-            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: --weights {run.path}",
+            f"{record.data_hash[:12]}); restore them, or start a new run from these weights: "
+            f"--weights {quote(str(run.path))}",
         )
     for name in (before.settings.keys() & record.settings.keys()) - FREE_WHEN_RESUMING - {"data", "images"}:
         if before.settings[name] != record.settings[name]:

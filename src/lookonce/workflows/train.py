@@ -10,7 +10,6 @@ from lookonce.cores import memory_kept, usable_threads
 from lookonce.data.dataset import Dataset, data_hash, require_boxes
 from lookonce.data.held_out import with_held_out
 from lookonce.data.loader import Loader
-from lookonce.data.source import open_data
 from lookonce.devices import pin_to_cores, resolve_device
 from lookonce.distributed import broadcast_object, is_main, process_group, remember_for_job, world_size
 from lookonce.errors import DataError, SettingsError
@@ -42,7 +41,13 @@ from lookonce.workflows.monitor import shown_in_browser
 from lookonce.workflows.resumed_run import batch_of_run, require_same_run, run_before_restart, settings_and_run
 from lookonce.workflows.starting_weights import anchor_lines, log_facts, starting_record
 from lookonce.workflows.train_inputs import require_data
-from lookonce.workflows.validation_split import VAL_FILE, held_out_names, require_val_split, write_names
+from lookonce.workflows.validation_split import (
+    VAL_FILE,
+    held_out_names,
+    open_data_of_run,
+    require_val_split,
+    write_names,
+)
 
 
 def train(**flags: Any) -> TrainResult:
@@ -138,8 +143,9 @@ def open_splits(settings: Settings, run: RunFolder | None = None) -> tuple[Datas
 
     The first error is raised. run: what it held out stays held out.
     """
-    require_data(settings)
-    source = open_data(settings.data, settings.images, follow_links=settings.follow_links)
+    if run is None or not settings.data:
+        require_data(settings)
+    source = open_data_of_run(settings.model_dump(), run.path if run else None)
     held_out = held_out_names(source, settings.model_dump(), run.path if run else None, rank_group=own_rank_group())
     if held_out:
         source = with_held_out(source, settings.train_split, held_out)

@@ -9,9 +9,10 @@ from lookonce.data.findings import ignore
 from lookonce.data.held_out import VAL, choose_held_out, lacks_val, relative_names, with_held_out
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
-from lookonce.errors import SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.log import get_logger, progress_of
 from lookonce.rank_group import SINGLE_RANK, RankGroup
+from lookonce.remote.objects import is_remote
 from lookonce.reports.content import read_run
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted, suggested_value
@@ -37,8 +38,19 @@ def with_val(source: DataSource, settings: Mapping[str, Any], run: Path | None =
 
 def data_of_run(settings: Mapping[str, Any], run: Path | None = None) -> DataSource:
     """The data that a run was trained on, with its validation split. KeyError if the settings name none."""
-    opened = open_data(settings["data"], settings.get("images"), follow_links=settings.get("follow_links", False))
-    return with_val(opened, settings, run)
+    return with_val(open_data_of_run(settings, run), settings, run)
+
+
+def open_data_of_run(settings: Mapping[str, Any], run: Path | None = None) -> DataSource:
+    """The data that a run was trained on, with the splits of its files. run: the folder that the settings are from."""
+    data = settings["data"]
+    if run is not None and not is_remote(data) and not Path(data).exists():
+        raise DataError.at(
+            data,
+            f"no such file or folder; expected the data set of {run}; if it was moved, set data in "
+            f"{run / 'settings.yaml'}",
+        )
+    return open_data(data, settings.get("images"), follow_links=settings.get("follow_links", False))
 
 
 def with_val_of(source: DataSource, weights: Path | None, names: Path | None = None) -> DataSource:

@@ -156,7 +156,7 @@ def verify(
     names
         Text file of class names, one per line, for a .ckpt or .weights without names.
     data
-        Labelled images: a COCO, VOC or YOLO data set, or an annotation JSON together with --images.
+        Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
     images
         Image folder of an annotation JSON.
     follow_links

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from shlex import quote
 
 from lookonce.data.annotations import Annotations
 from lookonce.data.findings import Report
@@ -80,7 +81,7 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
             raise DataError.at(
                 root,
                 f"{by_split[split].name} and {file.name} both match split {split!r}; expected one file; choose it: "
-                f"--data {file} --images FOLDER",
+                f"--data {quote(str(file))} --images FOLDER",
             )
         by_split[split] = file
     if not by_split and len(files) == 1:
@@ -89,7 +90,7 @@ def _file_of_each_split(root: Path, files: list[Path]) -> dict[str, Path]:
         raise DataError.at(
             root,
             f"{few([file.name for file in files])}: no file name has a split; expected train, val or test, as in "
-            f"instances_train2017.json; or choose one: --data {files[0]}",
+            f"instances_train2017.json; or choose one: --data {quote(str(files[0]))}",
         )
     return by_split
 
@@ -112,7 +113,7 @@ def _image_folder(root: Path, file: Path, split: str, *, must_exist: bool) -> Pa
     raise DataError.at(
         file,
         f"its first image {first!r} was not found in {root}; expected it in one of {tried}; set the image folder: "
-        f"--data {file} --images FOLDER",
+        f"--data {quote(str(file))} --images FOLDER",
     )
 
 
