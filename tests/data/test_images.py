@@ -373,3 +373,20 @@ def test_what_a_library_warns_of_has_the_name_of_the_file(
     named = {record.getMessage().partition(": ")[0] for record in caplog.records}
     assert named == {str(tmp_path / name) for name in ("jpeg.jpg", "lzw.tif")}
     assert (others, capfd.readouterr().err) == (["mine"], "")
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image"),
+        (b"\xff\x0a\0", "a JPEG XL"),
+        (b'<?xml version="1.0"?>\n<svg width="1"/>', "an SVG image"),
+        (b"8BPS\0\1", "a Photoshop image"),
+        (b"%PDF-1.4\n", "a PDF document"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0", "a video"),
+        (b"\x1aE\xdf\xa3", "a video"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_kind(start: bytes, told: str) -> None:
+    with raises(DataError, told, path="image"):
+        read_image(start)

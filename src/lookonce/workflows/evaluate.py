@@ -236,7 +236,7 @@ def _checkpoint_to_describe(weights: Path | None) -> Path:
             setting="store_thresholds",
             path=weights,
         )
-    from lookonce.weights.load import find_checkpoint
+    from lookonce.weights.pull import find_checkpoint
 
     return find_checkpoint(weights)
 
