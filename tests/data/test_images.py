@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from raised import raises
 
 from lookonce.data.decoders import TruncatedImage
 from lookonce.data.images import (
+    IMAGE_SUFFIXES,
     MAX_PIXELS,
     PIXELS_VARIABLE,
     SUFFIXES,
@@ -390,3 +392,10 @@ def test_what_a_library_warns_of_has_the_name_of_the_file(
 def test_a_file_of_another_kind_is_called_by_its_kind(start: bytes, told: str) -> None:
     with raises(DataError, told, path="image"):
         read_image(start)
+
+
+def test_the_cpp_program_lists_the_same_suffixes() -> None:
+    """What it does not read it reports; a file that it does not list would be left out in silence."""
+    source = Path(__file__).parents[2] / "cpp" / "program" / "sources.cc"
+    (table,) = re.findall(r"kImageSuffixes\{(.*?)\};", source.read_text(encoding="utf-8"), re.DOTALL)
+    assert set(re.findall(r'"([^"]+)"', table)) == IMAGE_SUFFIXES
