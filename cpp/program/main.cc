@@ -178,7 +178,7 @@ int infer(Options options) {
   const Totals totals = run(*backend, sources, pipeline, options, folder);
   if (totals.failed > 0) std::printf("failed: %ld; see the messages above\n", totals.failed);
   std::printf("written: %s: %sdetections.jsonl, results.json\n", folder.string().c_str(),
-              options.images ? "annotated images, " : "");
+              options.images && totals.images > 0 ? "annotated images, " : "");
   return totals.failed > 0 ? kFailed : kSucceeded;
 }
 
@@ -195,6 +195,9 @@ int main(int argc, char** argv) {
     const Options options = parse_options(arguments);
     status = kFailed;
     return infer(options);
+  } catch (const OptionError& error) {
+    std::cerr << "lookonce-infer: " << error.what() << "\n";
+    return kWrongUse;
   } catch (const std::exception& error) {
     std::cerr << "lookonce-infer: " << error.what() << "\n";
     return status;

@@ -15,8 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::set<std::string> kImageSuffixes{".bmp", ".gif", ".jfif", ".jpeg", ".jpg",  ".pbm", ".pgm",
-                                             ".png", ".pnm", ".ppm",  ".tif",  ".tiff", ".webp"};
+// Those of src/lookonce/data/images.py; a test compares them. Formats that only Python reads are reported.
+const std::set<std::string> kImageSuffixes{".avif", ".avifs", ".bmp",  ".gif", ".j2c", ".j2k", ".jfif", ".jp2",
+                                           ".jpc",  ".jpe",   ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo",  ".pbm",
+                                           ".pgm",  ".png",   ".pnm",  ".ppm", ".tif", ".tiff", ".webp"};
 const std::set<std::string> kVideoSuffixes{".3gp", ".avi",  ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
                                            ".mp4", ".mpeg", ".mpg", ".mts",  ".ogv", ".ts",    ".webm", ".wmv"};
 

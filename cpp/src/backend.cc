@@ -55,11 +55,12 @@ std::unique_ptr<Backend> open_backend(const std::filesystem::path& model, const 
     if (options.runtime != "auto" && options.runtime != runtime.name) continue;
     if (reads(runtime, model)) return runtime.open(model, options);
     if (options.runtime != "auto") {
-      throw Error(model.string() + ": " + runtime.name + " reads " + runtime.suffixes.front() + " files, not this one");
+      throw OptionError(model.string() + ": " + runtime.name + " reads " + runtime.suffixes.front() +
+                        " files, not this one");
     }
   }
   if (known.empty()) throw Error("this program was built without any runtime; build it again with OpenVINO");
-  if (options.runtime != "auto") throw Error("runtime is " + options.runtime + "; this program has: " + known);
+  if (options.runtime != "auto") throw OptionError("runtime is " + options.runtime + "; this program has: " + known);
   throw Error(model.string() + ": not a file that this program's runtimes (" + known +
               ") read; expected one made by `lookonce export WEIGHTS --to onnx,openvino`");
 }

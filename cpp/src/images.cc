@@ -15,6 +15,8 @@
 namespace lookonce {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr int kJpegQuality = 92;
 constexpr const char* kPixelsVariable = "LOOKONCE_MAX_PIXELS";
 
@@ -32,9 +34,13 @@ std::string printable(std::string_view bytes) {
 
 [[noreturn]] void refuse(std::string_view bytes, const std::string& name) {
   if (bytes.empty()) throw Error(name + ": is empty (0 bytes); expected an image");
-  for (const std::string_view start : {"GIF8", "II*", "MM", "II+", "BM", "P1", "P2", "P3", "P4", "P5", "P6"}) {
-    if (starts_with(bytes, start)) {
-      throw Error(name + ": BMP, GIF, PNM and TIFF are read by `lookonce predict` alone; save it as PNG or JPEG");
+  const bool avif = bytes.size() >= 12 && bytes.substr(4, 7) == "ftypavi";  // avif, or avis: a sequence
+  for (const std::string_view start : {"GIF8"sv, "II*"sv, "MM"sv, "II+"sv, "BM"sv, "P1"sv, "P2"sv, "P3"sv, "P4"sv,
+                                       "P5"sv, "P6"sv, "\0\0\0\x0cjP  "sv, "\xff\x4f\xff\x51"sv}) {
+    if (avif || starts_with(bytes, start)) {
+      throw Error(name +
+                  ": BMP, GIF, PNM, TIFF, AVIF and JPEG 2000 are read by `lookonce predict` alone; save it as PNG or "
+                  "JPEG");
     }
   }
   throw Error(name + ": is not an image (it starts with '" + printable(bytes.substr(0, 8)) +

@@ -74,7 +74,7 @@ class NcnnBackend final : public Backend {
         source_(folder.string()),
         takes_pixels_(read_interface(folder / "interface.json")) {
     if (lower_case(options.device) != "cpu")
-      throw Error("device is " + options.device + "; ncnn runs on the processor here, so cpu");
+      throw OptionError("device is " + options.device + "; ncnn runs on the processor here, so cpu");
     net_.opt.num_threads = std::max(1, options.threads / options.lanes);
     net_.opt.use_vulkan_compute = false;
     // By default numbers between layers are rounded to 16 bits where the processor can.

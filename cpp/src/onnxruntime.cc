@@ -93,7 +93,7 @@ void use_device(OrtSessionOptions* options, const std::string& device, const std
         [&](const auto* made) { return api().SessionOptionsAppendExecutionProvider_CANN(options, made); },
         api().ReleaseCANNProviderOptions);
   }
-  throw Error("device is " + device +
+  throw OptionError("device is " + device +
               "; ONNX Runtime here knows cpu, cuda, tensorrt and cann, each with a number (:0)");
 }
 

@@ -137,7 +137,7 @@ void require_device(const ov::Core& core, const std::string& device) {
   }
   const std::string kind = device.substr(0, device.find_first_of(".:"));
   if (std::find(known.begin(), known.end(), kind) != known.end()) return;
-  throw Error("device: " + device + "; expected one that OpenVINO finds here: AUTO" + here);
+  throw OptionError("device: " + device + "; expected one that OpenVINO finds here: AUTO" + here);
 }
 
 class OpenVinoBackend final : public Backend {

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from raised import raises
 
 from lookonce.data.decoders import TruncatedImage
 from lookonce.data.images import (
+    IMAGE_SUFFIXES,
     MAX_PIXELS,
     PIXELS_VARIABLE,
     SUFFIXES,
@@ -373,3 +375,27 @@ def test_what_a_library_warns_of_has_the_name_of_the_file(
     named = {record.getMessage().partition(": ")[0] for record in caplog.records}
     assert named == {str(tmp_path / name) for name in ("jpeg.jpg", "lzw.tif")}
     assert (others, capfd.readouterr().err) == (["mine"], "")
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image"),
+        (b"\xff\x0a\0", "a JPEG XL"),
+        (b'<?xml version="1.0"?>\n<svg width="1"/>', "an SVG image"),
+        (b"8BPS\0\1", "a Photoshop image"),
+        (b"%PDF-1.4\n", "a PDF document"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0", "a video"),
+        (b"\x1aE\xdf\xa3", "a video"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_its_kind(start: bytes, told: str) -> None:
+    with raises(DataError, told, path="image"):
+        read_image(start)
+
+
+def test_the_cpp_program_lists_the_same_suffixes() -> None:
+    """What it does not read it reports; a file that it does not list would be left out in silence."""
+    source = Path(__file__).parents[2] / "cpp" / "program" / "sources.cc"
+    (table,) = re.findall(r"kImageSuffixes\{(.*?)\};", source.read_text(encoding="utf-8"), re.DOTALL)
+    assert set(re.findall(r'"([^"]+)"', table)) == IMAGE_SUFFIXES

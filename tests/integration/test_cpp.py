@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from lookonce.data.images import IMAGE_SUFFIXES, read_image
 from lookonce.errors import DataError
+from lookonce.exit_codes import ExitCode
 from lookonce.exporters.base import textured_canvases
 from lookonce.letterbox import fit
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
@@ -39,11 +41,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def infer(*arguments: object, fails: bool = False) -> str:
+def infer(*arguments: object, fails: bool | ExitCode = False) -> str:
+    """What the program prints. fails: with any code but 0, or with this one."""
     done = subprocess.run(
         [BUILT / "lookonce-infer", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
     )
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    assert done.returncode == fails if isinstance(fails, ExitCode) else (done.returncode != 0) == fails, done.stderr
     return done.stdout + done.stderr
 
 
@@ -231,6 +234,19 @@ def test_a_bad_image_is_told_and_the_others_are_done(exported: dict[str, Path], 
     assert read_image(tmp_path / "out" / "b.png").shape == (40, 33, 3)
 
 
+def test_formats_that_python_alone_reads_are_reported(exported: dict[str, Path], tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.avif")
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.jp2")
+    told = infer(exported["onnx"], tmp_path, "--output", tmp_path / "out", fails=ExitCode.FAILED)
+    assert [name for name in ("a.avif: BMP", "b.jp2: BMP") if name not in told] == []
+    assert "annotated" not in told
+
+
+def test_a_runtime_that_the_program_lacks_is_a_wrong_option(exported: dict[str, Path], pictures: Path) -> None:
+    told = infer(exported["onnx"], pictures, "--runtime", "tflite", fails=ExitCode.WRONG_USE)
+    assert "openvino" in told
+
+
 def test_images_are_not_replaced_by_their_drawings(exported: dict[str, Path], pictures: Path) -> None:
     assert " replace " in infer(exported["onnx"], pictures, "--output", pictures, fails=True)
 
@@ -245,7 +261,7 @@ def test_a_model_that_is_none_is_refused(exported: dict[str, Path], pictures: Pa
 def test_a_device_that_openvino_lacks_is_named_with_those_it_has(
     exported: dict[str, Path], pictures: Path, tmp_path: Path
 ) -> None:
-    told = infer(exported["onnx"], pictures, "--device", "cuda", "--output", tmp_path / "out", fails=True)
+    told = infer(exported["onnx"], pictures, "--device", "cuda", "--output", tmp_path / "out", fails=ExitCode.WRONG_USE)
     assert ("device: cuda" in told, "CPU" in told, "Exception" in told) == (True, True, False)
 
 

@@ -127,6 +127,25 @@ def test_standard_input_is_one_image(monkeypatch):
     assert found.read().shape == (4, 6, 3)
 
 
+def test_an_empty_standard_input_is_an_image_that_cannot_be_read(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO()))
+    (found,) = find_media("-").entries
+    with raises(DataError, "before the pipe", path="standard input"):
+        found.read()
+
+
+def test_images_of_a_format_that_is_not_read_are_counted(tmp_path, caplog):
+    for name in ("a.HEIC", "sub/b.heic", "c.dng"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with raises(DataError, "3 images", path=tmp_path):
+        find_media(tmp_path)
+    save(tmp_path / "d.png")
+    assert places(tmp_path) == ["d.png"]
+    assert "3 images" in caplog.text
+    assert ".dng, .heic" in caplog.text
+
+
 def test_a_bad_image_is_named_when_it_is_read(tmp_path):
     path = tmp_path / "bad.jpg"
     path.write_bytes(b"not a picture")

@@ -123,6 +123,14 @@ REFUSED: dict[str, tuple[int, str, dict[str, Any]]] = {
     "too long": (413, "200,000", {"body": b"0" * 200_001}),
     "too long in chunks": (413, "200,000", {"body": iter([b"0" * 50_000] * 5)}),
     "a form without a file": (422, "image", {"body": b"--e--\r\n", "Content_Type": "multipart/form-data; boundary=e"}),
+    "a form with a file's name": (
+        422,
+        "-F file=@",
+        {
+            "body": b'--e\r\nContent-Disposition: form-data; name="file"\r\n\r\na.png\r\n--e--\r\n',
+            "Content_Type": "multipart/form-data; boundary=e",
+        },
+    ),
     "a form without an edge": (422, "form", {"body": RED, "Content_Type": "multipart/form-data"}),
     "a form cut short": (
         422,

@@ -11,8 +11,9 @@ from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord
 from lookonce.weights.checkpoint import save_checkpoint
 from lookonce.weights.darknet import to_darknet
-from lookonce.weights.load import find_checkpoint, load_state, load_weights, open_checkpoint
+from lookonce.weights.load import load_state, load_weights, open_checkpoint
 from lookonce.weights.mindspore import to_mindspore
+from lookonce.weights.pull import find_checkpoint
 
 CHANNELS = (4, 6, 4, 8, 4, 4, 8, 4, 6, 4, 8)
 MakeModel = Callable[..., YoloV3Tiny]
@@ -44,6 +45,22 @@ def test_a_run_folder_means_its_best_else_its_last(tmp_path: Path, record: Model
     settings.touch()
     with raises(WeightsError, f"train --file {settings}", path=settings.parent):
         find_checkpoint(settings.parent)
+
+
+def test_of_a_folder_without_a_checkpoint_the_weights_in_it_are_named(
+    tmp_path: Path, record: ModelRecord, make_model: MakeModel
+) -> None:
+    with raises(WeightsError, "expected a run", path=tmp_path):
+        find_checkpoint(tmp_path)
+    save_run(tmp_path / "a", record, make_model, last=1)
+    (tmp_path / "b.onnx").touch()
+    with raises(WeightsError, f"{tmp_path / 'a'}, {tmp_path / 'b.onnx'}", path=tmp_path):
+        find_checkpoint(tmp_path)
+
+
+def test_a_url_is_no_place_of_weights() -> None:
+    with raises(WeightsError, "download it first", path="http://localhost/a.onnx"):
+        find_checkpoint(Path("http://localhost/a.onnx"))
 
 
 def test_the_safetensors_file_of_a_checkpoint_means_the_checkpoint(checkpoint: Path) -> None:

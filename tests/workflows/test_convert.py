@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_a_network_that_both_can_say_goes_from_one_to_the_other(tmp_path: Path) 
     darknets = ["ours.cfg", "ours.weights", "ours.names", "ours.weights.json"]
     assert [path.name for path in done.written] == [*darknets, "ours.ckpt", "ours.ckpt.json"]
     assert "scale_x_y=1.1" in (tmp_path / "both" / "ours.cfg").read_text()
-    convert(tmp_path / "both" / "ours.cfg", tmp_path / "both" / "ours.weights", output=tmp_path / "again")
+    convert(tmp_path / "both" / "ours.weights", output=tmp_path / "again")  # and the .cfg beside it
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     before, _ = load_weights(ours)
     after, record = load_weights(tmp_path / "again")
@@ -138,8 +139,9 @@ def test_wrong_files_and_options_are_told(tmp_path: Path, darknet_files: tuple[P
     output = tmp_path / "never"
     with raises(WeightsError, path=names):
         convert(names, output=output)
-    with raises(WeightsError, ".weights", path=cfg):
-        convert(cfg, output=output)
+    alone = Path(shutil.copy(cfg, tmp_path / "alone.cfg"))
+    with raises(WeightsError, ".weights", path=alone):
+        convert(alone, output=output)
     with raises(WeightsError, "Darknet .cfg", path=cfg):
         convert(cfg, cfg, weights, output=output)
     with raises(WeightsError, path="nowhere.ckpt"):

@@ -202,6 +202,8 @@ def test_weights_beside_the_source_are_no_images(weights, folder, tmp_path):
     for named in (str(weights), str(run), str(exported)):
         with raises(SettingsError, "--weights", setting="more", value=named):
             predict(str(folder), (named,), output=tmp_path / "out")
+    with raises(SettingsError, "--weights", setting="source", value=str(exported)):
+        predict(str(exported), (str(folder),), output=tmp_path / "out")
     with raises(DataError, path="x" * 300):
         predict(str(folder), ("x" * 300,), output=tmp_path / "out")
 

@@ -10,4 +10,10 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// An option that this program cannot have: a runtime or a device that is not there.
+class OptionError : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace lookonce

@@ -184,7 +184,9 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
             except CycloptsError as error:
                 told = error.__cause__  # of a converter of ours
                 if not isinstance(told, SettingsError):
-                    told = _in_our_words(error, name, options.positional & names_in(normalised))
+                    told = _in_our_words(
+                        error, name, options.positional & names_in(normalised), options.names - options.positional
+                    )
                 options.name_as_typed(told, names_in(tokens))
                 raise told from None
             if verb.requires and not console:
@@ -209,10 +211,10 @@ def run_verb(name: str, verb: Verb, tokens: Sequence[str], *, json: bool = False
     return int(getattr(result, "exit_code", 0)) or int(getattr(result, "num_errors", 0) > 0)
 
 
-def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> SettingsError:
+def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str], others: Collection[str]) -> SettingsError:
     """The parser's error as one that names the option, the value and what was expected.
 
-    named: the options that may be given without a name, and were given with one.
+    named: the options that may be given without a name, and were given with one; others: those that may not.
     """
     from cyclopts import (
         ArgumentOrderError,
@@ -249,6 +251,8 @@ def _in_our_words(error: "CycloptsError", verb: str, named: Collection[str]) -> 
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         value = error.unused_tokens[0]
         words = f"{value!r}: a value too many; quote a pattern ('*.jpg'), and type --NAME before the value of an option"
+        if of_paths := [f"--{one}" for one in ("weights", "data") if one in others]:
+            words = f"{words}, such as {' or '.join(of_paths)}"
     return SettingsError(f"{words}; `lookonce {verb} --help` lists the options", setting=setting, value=value)
 
 

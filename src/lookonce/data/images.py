@@ -96,6 +96,16 @@ _OPENERS: tuple[tuple[str, re.Pattern[bytes], Callable[..., ImageFile.ImageFile]
     ("AVIF", re.compile(rb"(?s)....ftyp(?:....){0,15}(?:avif|avis)"), AvifImagePlugin.AvifImageFile),
     ("JPEG 2000", re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), Jpeg2KImagePlugin.Jpeg2KImageFile),
 )
+# What is often met in place of an image that is read: its kind, and how the file begins.
+_NOT_READ: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    ("a HEIC image", re.compile(rb"(?s)....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)")),
+    ("a JPEG XL image", re.compile(rb"\xff\x0a|\0\0\0\x0cJXL ")),
+    ("an SVG image", re.compile(rb"(?s)\s*(?:<\?xml.*)?<svg")),
+    ("a Photoshop image", re.compile(rb"8BPS")),
+    ("a PDF document", re.compile(rb"%PDF-")),
+)
+# Videos that are read, but only by the suffix of a video.
+_VIDEO = re.compile(rb"(?s)....ftyp(?:isom|iso[2-9]|mp4|avc1|M4V|qt  |3gp)|\x1aE\xdf\xa3|RIFF....AVI ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +228,11 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
                 _require_readable_size(_webp_canvas_wh(start), name)
             return _open_as(kind, opener, file, name)
     kinds = ", ".join(kind for kind, _, _ in _OPENERS)
+    for kind, magic in _NOT_READ:
+        if magic.match(start):
+            raise DataError.at(name, f"is {kind}, which is not read; save it as JPEG or PNG; expected one of {kinds}")
+    if _VIDEO.match(start):
+        raise DataError.at(name, "is a video; expected an image, or a name with a suffix of videos, such as .mp4")
     raise DataError.at(name, f"is not an image (it starts with {start[:8]!r}); expected one of {kinds}")
 
 

@@ -17,6 +17,7 @@ from lookonce.data.images import IMAGE_SUFFIXES
 from lookonce.data.links import report_links
 from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra, shortened
+from lookonce.log import get_logger
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.camera import LatestFrame, camera_frames, connected, reconnecting, screen_frames
 from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
@@ -27,6 +28,7 @@ from lookonce.remote.objects import Entry, Location, ObjectStore, UnreadableObje
 from lookonce.remote.stage_in import cache_name, require_entries, stage_in
 from lookonce.remote.store import open_store
 from lookonce.remote.urls import HTTP, is_url, without_password
+from lookonce.settings.names import counted
 from lookonce.shown import without_secrets
 from lookonce.storage import require_regular_file
 
@@ -217,9 +219,16 @@ def _paths(text: str, follow_links: bool) -> tuple[list[Path], Path | None]:
     """The files, and the folder to which their places are relative."""
     path = Path(text)
     if path.is_dir():
-        found = sorted(path / file for file in Listing(path).with_suffix(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+        listing = Listing(path)
+        found = sorted(path / file for file in listing.with_suffix(*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+        others = ""
+        if listing.other_images:
+            suffixes = ", ".join(sorted({Path(file).suffix.lower() for file in listing.other_images}))
+            others = f"{counted(len(listing.other_images), 'image')} of a format that is not read ({suffixes})"
         if not found:
-            raise DataError.at(path, NO_IMAGES)
+            raise DataError.at(path, f"holds {others}; save as JPEG or PNG" if others else NO_IMAGES)
+        if others:
+            get_logger().warning(f"{path}: {others} left out; save as JPEG or PNG")
         if not follow_links:
             report_links(found, path, RaiseOnError(path))
         return found, path
@@ -290,8 +299,12 @@ def _live(name: str, place: str, frames: Callable[[], Iterable[Frame]], reconnec
 def _in_stream(stream: BinaryIO) -> Iterator[ImageSource]:
     for number, content in enumerate(images_in(stream), start=1):
         more = "" if number == 1 else f"-{number}"
-        name = "standard input" if number == 1 else f"standard input, image {number}"
-        yield ImageSource(name=name, place=Path(f"stdin{more}.jpg"), content=content)
+        name, place = "standard input" if number == 1 else f"standard input, image {number}", Path(f"stdin{more}.jpg")
+        if content:
+            yield ImageSource(name=name, place=place, content=content)
+        else:
+            error = DataError.at(name, "is empty (0 bytes); expected an image; did the program before the pipe fail?")
+            yield unreadable(name, place, error)
 
 
 def _at_url(url: str, reconnect: int) -> Media:

@@ -15,7 +15,7 @@ from lookonce.settings.names import require_one_of, suggested_value
 from lookonce.settings.values import require_device
 from lookonce.storage import require_content
 from lookonce.targets import imported
-from lookonce.weights.pull import find_weights
+from lookonce.weights.pull import find_checkpoint, find_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +195,8 @@ def runtimes_for(path: Path) -> list[str]:
 
 def open_pytorch(path: Path, *, names: Path | None = None, device: str = "auto") -> Runtime:
     """A checkpoint, a run folder or weights of another program, in PyTorch."""
+    if path.is_dir():
+        find_checkpoint(path)  # before PyTorch is loaded, or missed
     try:
         with loading_torch():
             from lookonce.devices import resolve_device
@@ -204,7 +206,7 @@ def open_pytorch(path: Path, *, names: Path | None = None, device: str = "auto")
         if error.name != "torch":
             raise
         what = "not an exported file" if takes_names(path) else "a checkpoint"
-        advice = "export it to .onnx where PyTorch is installed, or use it here, which"
+        advice = "export these weights to .onnx where PyTorch is installed, or use them here, which"
         raise MissingExtra(f"{path}: {what}; {advice}", "train") from error
     model, record = load_weights(path, names)
     use_threads(usable_threads())

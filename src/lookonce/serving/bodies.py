@@ -94,6 +94,8 @@ async def _form_of(request: Request) -> Upload:
             raise DataError(told) from error
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        for name in {"file", "image"} & fields.keys():  # curl -F file=photo.jpg, without its @, sends the name
+            raise DataError(f"{name}: a text; expected a file; with curl: -F {name}=@photo.jpg")
         content = await files[0].read() if files else None
         name = (files and files[0].filename) or "image"
         return Upload(content=content or None, name=name, fields=fields)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lookonce.settings.dialects import Dialect
 from lookonce.settings.image_size import LARGEST_SIDE
 
+MODEL_FILE = "model.safetensors"  # of a checkpoint folder, beside the record
 # Output channels of convolutions 0..6 of the backbone, 7 the 1x1 neck, 8 before the stride-32 head, 9 the lateral 1x1,
 # 10 before the stride-16 head, numbered as in yolov3-tiny.cfg and in the model zoo. Slim variants omit 7 and 8 (0);
 # yolov3-tiny_3l.cfg adds 11, the lateral 1x1 to stride 8, and 12 before the third head.

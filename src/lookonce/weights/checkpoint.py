@@ -21,7 +21,7 @@ from torch import Tensor
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger
 from lookonce.parsed import parse_json
-from lookonce.settings.record import ModelRecord, parse_record
+from lookonce.settings.record import MODEL_FILE, ModelRecord, parse_record
 from lookonce.shown import to_json
 from lookonce.storage import (
     MARKER,
@@ -33,7 +33,6 @@ from lookonce.storage import (
     sha256_file,
 )
 
-MODEL_FILE = "model.safetensors"
 RECORD_FILE = "record.json"
 TRAINING_ARRAYS_FILE = "training.safetensors"
 TRAINING_FILE = "training.json"

@@ -12,16 +12,15 @@ from lookonce.log import get_logger
 from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
 from lookonce.settings.names import counted
-from lookonce.settings.record import ModelRecord, parse_record, problem_of
-from lookonce.shown import command
-from lookonce.storage import find_published, read_regular_file, require_content
+from lookonce.settings.record import MODEL_FILE, ModelRecord, parse_record, problem_of
+from lookonce.storage import read_regular_file, require_content
 from lookonce.weights.beside import record_file, with_record_beside
-from lookonce.weights.checkpoint import MODEL_FILE, Checkpoint, load_checkpoint
+from lookonce.weights.checkpoint import Checkpoint, load_checkpoint
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
 from lookonce.weights.mindspore import read_mindspore
-from lookonce.weights.pull import find_weights
+from lookonce.weights.pull import find_checkpoint, find_weights
 from lookonce.weights.ultralytics import read_ultralytics
 
 HEADS = ("head32.", "head16.", "head8.")
@@ -67,12 +66,10 @@ def open_checkpoint(path: Path, names: Path | None = None, *, rename: bool = Fal
 
 def _of_another_program(path: Path, names: Path | None) -> Checkpoint:
     """Reads a file as `lookonce convert` does, with the .cfg, .names and record of the same name beside it."""
-    kind = foreign_kind(path)
-    if kind == ULTRALYTICS_PT:
+    if foreign_kind(path) == ULTRALYTICS_PT:
         raise WeightsError.at(path, f"holds pickled objects; convert it first with `lookonce convert {path}`")
-    files = [path, *_beside(path, PARTNERS.get(kind, path.suffix))]
     lists = [local_file(names)] if names else [] if record_file(path).is_file() else _beside(path, ".names")
-    read = read_foreign(files, ReadOptions(class_names=tuple(name for file in lists for name in read_names(file))))
+    read = read_foreign([path], ReadOptions(class_names=tuple(name for file in lists for name in read_names(file))))
     for words in read.notes:
         get_logger().info(f"{path}: {words}")
     options = (
@@ -88,37 +85,17 @@ def _beside(path: Path, ending: str) -> list[Path]:
     return [found] if found != path and found.is_file() else []
 
 
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder of a checkpoint folder, a run folder (best, else last) or a model.safetensors."""
-    path = find_weights(path)
-    if path.name == MODEL_FILE:
-        return path.parent
-    candidates = (path, path / "checkpoints" / "best", path / "checkpoints" / "last")
-    found = next((candidate for candidate in candidates if find_published(candidate) is not None), None)
-    if found is not None:
-        return found
-    if path.is_file():
-        raise WeightsError.at(
-            path, f"not a checkpoint; convert weight files of other programs with `lookonce convert {path}`"
-        )
-    if (settings := path / "settings.yaml").is_file():
-        problem = "the run has no checkpoint yet; wait until it has saved one, or start it again: "
-        raise WeightsError.at(path, problem + command("train", "--file", settings))
-    raise WeightsError.at(
-        path,
-        "contains no checkpoint; expected a run folder (with checkpoints/best or checkpoints/last) or a checkpoint "
-        f"folder (with {MODEL_FILE} and COMPLETE)",
-    )
-
-
 def is_checkpoint(path: Path) -> bool:
     """Whether the path may be a checkpoint of lookonce, for `find_checkpoint`."""
     return path.is_dir() or path.name == MODEL_FILE
 
 
 def read_foreign(files: Sequence[Path], options: ReadOptions) -> ForeignWeights:
-    """Weights of another program, detected by content, not by name, with the record beside them."""
+    """Weights of another program, detected by content, not by name, with the record beside them. Of Darknet's two
+    files one is enough if the other has its name."""
     kinds: dict[str, Path] = {}
+    if len(files) == 1:
+        files = [*files, *_beside(files[0], PARTNERS.get(foreign_kind(files[0]), files[0].suffix))]
     for path in files:
         kind = foreign_kind(path)
         if kind in kinds:
@@ -164,7 +141,8 @@ def foreign_kind(path: Path) -> str:
         return ULTRALYTICS_PT
     if start.startswith(PROTOCOL_BUFFER):
         return MINDSPORE_CKPT
-    raise WeightsError.at(path, f"unsupported weights file; expected {EXPECTED}")
+    problem = f"unsupported weights file; expected {EXPECTED}; of an exported file or an engine (.onnx, .engine ...), "
+    raise WeightsError.at(path, problem + "name the run or checkpoint that it was made from")
 
 
 EXPECTED = "Darknet's .cfg and .weights, MindSpore's .ckpt, Ultralytics' .pt, or a checkpoint folder of lookonce"

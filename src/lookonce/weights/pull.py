@@ -5,6 +5,7 @@ in the current folder, or in $LOOKONCE_WEIGHTS.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -14,14 +15,19 @@ from lookonce.errors import MissingExtra, SettingsError, WeightsError, how_to_in
 from lookonce.log import get_logger, is_on
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.objects import is_remote
-from lookonce.settings.names import suggested_value
+from lookonce.remote.urls import without_password
+from lookonce.settings.names import few, suggested_value
+from lookonce.settings.record import MODEL_FILE
 from lookonce.settings.values import named_path
+from lookonce.shown import command
 from lookonce.storage import find_published, require_regular_file, temporary_folder, work_lock
 from lookonce.weights.published import PUBLISHED, Content, Published, Source
 
 FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
 OFFLINE = "LOOKONCE_OFFLINE"
 DEFAULT = "coco"  # what `predict` uses without --weights
+# Of files in a folder that is named in place of them.
+_WEIGHTS_SUFFIXES = frozenset({".onnx", ".xml", ".ncnn", ".cfg", ".weights", ".ckpt", ".pt"})
 ORIGIN = "published"  # key in the record's settings
 
 
@@ -50,6 +56,9 @@ def find_weights(place: Path | str) -> Path:
     """
     name = str(place)
     if name not in PUBLISHED:
+        if re.match("https?:/", name):  # a Path has one slash
+            url = without_password(re.sub(":/+", "://", name, count=1))
+            raise WeightsError.at(url, "is a URL; expected a file or folder of this machine; download it first")
         path = local_weights(place)
         if not path.exists():
             raise WeightsError.at(
@@ -65,6 +74,34 @@ def find_weights(place: Path | str) -> Path:
     if Path(name).exists():
         _note_namesake(name)
     return pulled(name) or pull_published(name)
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder of a checkpoint folder, a run folder (best, else last) or a model.safetensors."""
+    path = find_weights(path)
+    if path.name == MODEL_FILE:
+        return path.parent
+    found = _checkpoint_in(path)
+    if found is not None:
+        return found
+    if path.is_file():
+        raise WeightsError.at(
+            path, f"not a checkpoint; convert weight files of other programs with `lookonce convert {path}`"
+        )
+    if (settings := path / "settings.yaml").is_file():
+        problem = "the run has no checkpoint yet; wait until it has saved one, or start it again: "
+        raise WeightsError.at(path, problem + command("train", "--file", settings))
+    inside = [str(one) for one in sorted(path.iterdir()) if one.suffix in _WEIGHTS_SUFFIXES or _checkpoint_in(one)]
+    raise WeightsError.at(
+        path,
+        "contains no checkpoint; expected a run folder (with checkpoints/best or checkpoints/last) or a checkpoint "
+        f"folder (with {MODEL_FILE} and COMPLETE)" + (f"; weights in it: {few(inside)}" if inside else ""),
+    )
+
+
+def _checkpoint_in(path: Path) -> Path | None:
+    candidates = (path, path / "checkpoints" / "best", path / "checkpoints" / "last")
+    return next((candidate for candidate in candidates if find_published(candidate) is not None), None)
 
 
 def require_weights(place: Path | str) -> None:

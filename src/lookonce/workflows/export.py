@@ -319,7 +319,7 @@ def _beside(weights: Path) -> Path:
 
 def _named(weights: Path) -> Path:
     """The folder of a model.safetensors, else the path as given."""
-    from lookonce.weights.checkpoint import MODEL_FILE
+    from lookonce.settings.record import MODEL_FILE
 
     return weights.parent if weights.name == MODEL_FILE else weights
 

@@ -181,6 +181,6 @@ def _joined(ranges: Iterable[range]) -> list[range]:
 def _digest(weights: Path) -> str:
     if weights.is_file():
         return sha256_file(weights)
-    from lookonce.weights.load import find_checkpoint
+    from lookonce.weights.pull import find_checkpoint
 
     return version_of(find_checkpoint(weights))

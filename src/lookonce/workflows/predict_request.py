@@ -132,8 +132,10 @@ class PredictRequest(DetectorRequest):
     def media(self) -> Media:
         needs_files = self.as_labels is not None
         sources = (self.source, *self.more)
-        for named in filter(_is_weights, self.more):  # `predict IMAGE WEIGHTS`; a run has drawn images in its folder
-            raise SettingsError.of("more", named, "these are weights; expected images; name their option: --weights")
+        for place, named in enumerate(sources):  # `predict WEIGHTS IMAGE`; a run has drawn images in its folder
+            if _is_weights(named) and (place > 0 or Path(named).is_file()):
+                problem = "these are weights; expected images; name their option: --weights"
+                raise SettingsError.of("more" if place else "source", named, problem)
         return find_all_media(sources, reconnect=self.reconnect, follow_links=self.follow_links, as_files=needs_files)
 
     @property

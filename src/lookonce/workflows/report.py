@@ -266,7 +266,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
 
 def fingerprint(weights: Path, dataset: Dataset) -> str:
     """SHA-256 of the weights, their record, the annotations of the data set and the version of the analysis."""
-    from lookonce.weights.load import find_checkpoint
+    from lookonce.weights.pull import find_checkpoint
 
     if weights.is_file():
         parts = [sha256_file(weights)]

@@ -8,7 +8,7 @@ from lookonce.evaluation.analysis import Analysis
 from lookonce.evaluation.thresholds import with_class_thresholds
 from lookonce.runtimes.kinds import kind_of
 from lookonce.runtimes.registry import takes_names
-from lookonce.weights.pull import find_weights
+from lookonce.weights.pull import find_checkpoint, find_weights
 
 
 def can_store(weights: Path | None) -> bool:
@@ -29,8 +29,6 @@ def checkpoint_to_describe(weights: Path | None) -> Path:
             setting="store_thresholds",
             path=weights,
         )
-    from lookonce.weights.load import find_checkpoint
-
     return find_checkpoint(weights)
 
 

@@ -347,8 +347,8 @@ def size_of_weights(path: Path) -> int:
     """Bytes of the file, or of the model file of a checkpoint folder."""
     if kind_of(path) != "checkpoint" or path.is_file():
         return size_of(path)
-    from lookonce.weights.checkpoint import MODEL_FILE
-    from lookonce.weights.load import find_checkpoint
+    from lookonce.settings.record import MODEL_FILE
+    from lookonce.weights.pull import find_checkpoint
 
     return size_of(find_checkpoint(path) / MODEL_FILE)
 
