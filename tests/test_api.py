@@ -21,8 +21,10 @@ from raised import raises
 from untrained import save_untrained
 
 import lookonce
+from lookonce.cli.main import main
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import DataError, SettingsError
+from lookonce.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,6 +71,31 @@ def test_the_types_that_verbs_return_have_names_here() -> None:
             result = get_type_hints(known)["return"]
             for kind in get_args(result) or (result,):
                 assert kind in (Path, NoneType) or getattr(lookonce, kind.__name__) is kind, name
+                assert name == "load" or kind is NoneType or kind.__str__ is not object.__str__, name
+
+
+def test_printing_a_verbs_result_shows_what_its_command_prints(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "\nwritten: " in str(lookonce.convert(weights, to="darknet", output=tmp_path / "files"))
+    capsys.readouterr()
+    assert main(["info", str(weights)]) == 0
+    info, texts = lookonce.info(weights), list[str]()
+    assert str(info) == capsys.readouterr().out.rstrip()
+    info._repr_pretty_(SimpleNamespace(text=texts.append), False)  # as a notebook does
+    assert texts == [str(info)]
+
+
+def test_a_run_and_a_copy_of_a_data_set_are_one_line() -> None:
+    run = RunFolder(Path("runs/data-1"))
+    result = lookonce.TrainResult(run=run, metrics={"AP": 0.5404, "AP50": 0.8921}, stopped=False)
+    assert str(result) == f"{run.path}: finished, AP 0.540, AP50 0.892"
+    assert str(lookonce.TrainResult(run=run, metrics={}, stopped=True)) == f"{run.path}: stopped, not evaluated"
+    counts: dict[str, Any] = {"images": {"train": 1200, "val": 3}, "boxes": {"train": 2, "val": 0}}
+    copy = lookonce.Copy(
+        folder=Path("c"), format="coco", **counts, crowd_left_out=0, largest_difference=0.0, renamed={}
+    )
+    assert str(copy) == "c (coco): train 1,200 images, 2 boxes; val 3 images, 0 boxes"
 
 
 def test_type_checkers_and_editors_know_the_functions_as_they_are() -> None:

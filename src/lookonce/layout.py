@@ -1,9 +1,10 @@
 """How the text of a result is laid out: for a file 80 columns wide and plain, for a terminal as wide as it is."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lookonce.shown import shown_lines
 
@@ -36,3 +37,14 @@ class Layout:
 
 
 PLAIN = Layout()
+
+
+class Printed:
+    """The result of a verb: `str()` gives the lines that its command prints, made by `as_text` of its module."""
+
+    def __str__(self) -> str:
+        return "\n".join(sys.modules[type(self).__module__].as_text(self))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook shows."""
+        printer.text("..." if cycle else str(self))

@@ -18,7 +18,7 @@ from lookonce.cloud.staging import (
     staged_weights,
 )
 from lookonce.errors import SettingsError
-from lookonce.layout import PLAIN, Layout
+from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.log import get_logger, logging_to
 from lookonce.settings.aliases import BY_OLD_NAME, for_verb, is_true
 from lookonce.settings.names import suggestion
@@ -60,7 +60,7 @@ OWN = frozenset(field.name for field in fields(JobOptions))
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobResult:
+class JobResult(Printed):
     """exit_code: 0, 75 (stopped, the same command resumes) or 74 (finished, but some results are not uploaded).
     is_main: False on all ranks but 0."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from lookonce.cloud.job import read_flags
 from lookonce.errors import SettingsError
 from lookonce.exit_codes import ExitCode
+from lookonce.layout import Printed
 from lookonce.settings.names import suggested_value
 from lookonce.settings.resolve import resolve
 
@@ -50,7 +51,7 @@ PATTERNS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobFile:
+class JobFile(Printed):
     """text: YAML."""
 
     text: str

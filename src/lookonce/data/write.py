@@ -75,6 +75,10 @@ class Copy:
     largest_difference: float
     renamed: Mapping[Path, str]
 
+    def __str__(self) -> str:
+        counts = (f"{split} {count:,} images, {self.boxes[split]:,} boxes" for split, count in self.images.items())
+        return f"{self.folder} ({self.format}): {'; '.join(counts)}"
+
 
 def require_format(to: str) -> None:
     if to not in FORMATS:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from lookonce.errors import MissingExtra, SettingsError
+from lookonce.layout import Printed
 from lookonce.request import takes
 from lookonce.serving.options import ServeRequest, is_loopback, require_zmq_for_few
 from lookonce.settings.names import counted
@@ -18,7 +19,7 @@ BACKLOG = 2048  # connections that wait to be accepted, as uvicorn's default
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class Served(Printed):
     """What a server has done; models: their names."""
 
     models: Sequence[str]

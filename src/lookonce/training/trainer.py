@@ -96,6 +96,11 @@ class TrainResult:
     stopped: bool
     is_main: bool = True
 
+    def __str__(self) -> str:
+        scores = ", ".join(f"{name} {self.metrics[name]:.3f}" for name in ("AP", "AP50") if name in self.metrics)
+        end = "stopped" if self.stopped else "finished"
+        return f"{self.run.path}: {end}, {scores or 'not evaluated'}"
+
     @property
     def exit_code(self) -> int:
         return ExitCode.STOPPED if self.stopped else 0

@@ -18,6 +18,7 @@ from lookonce.data.anchors import (
 )
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
+from lookonce.layout import Printed
 from lookonce.reports.scatter import write_scatter
 from lookonce.request import Listed
 from lookonce.settings.image_size import size_hw, size_in_words
@@ -46,7 +47,7 @@ class Fit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchorAdvice:
+class AnchorAdvice(Printed):
     """now: the current anchors; fitted: the new ones; chosen: fitted if its gain is significant, else now.
 
     held_out: for each half of the images, mean IoU of the current anchors and of those fitted to the other half. plot:

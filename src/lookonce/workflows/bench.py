@@ -19,7 +19,7 @@ from rich.text import Text
 from lookonce import __version__
 from lookonce.cores import usable_threads
 from lookonce.errors import LookonceError, SettingsError
-from lookonce.layout import PLAIN, Layout
+from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.log import get_logger, progress_bar
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.processor import int8_path, processor_name
@@ -38,7 +38,7 @@ QUIET = 0.8  # least share of its threads' time that a case with a large batch g
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Bench(Printed):
     """rows: one per case, as in bench.json; pipelines: one per file. A row with `error` could not be measured."""
 
     output: Path

@@ -17,6 +17,7 @@ from lookonce.data.source import IMAGES_ALONE, NoAnnotations, bounded, open_data
 from lookonce.data.splits import DataSource
 from lookonce.data.write import Copy, Format, require_new, write_data
 from lookonce.errors import DataError
+from lookonce.layout import Printed
 from lookonce.log import get_logger, progress_bar
 from lookonce.reports.advice import Advice, advise
 from lookonce.reports.check_page import CheckPage, render_check
@@ -41,7 +42,7 @@ class Fixed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class Checked(Printed):
     """The result of `check`; command: the one that repeats it; fixed: the corrected copy if `fix` was given; files:
     those of `json_file` and `html`."""
 

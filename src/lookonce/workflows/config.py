@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lookonce.errors import how_to_install
-from lookonce.layout import PLAIN, Layout
+from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.log import get_logger
 from lookonce.settings.resolve import DEFAULT_ORIGIN, Resolved, resolve
 from lookonce.settings.schema import GROUPS, Settings, group_of, help_of, unit_of
@@ -27,7 +27,7 @@ NAME_WIDTH = max(map(len, Settings.model_fields)) + 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configuration:
+class Configuration(Printed):
     """resolved: every setting, with its origin; yaml: to be shown as a settings file."""
 
     resolved: Resolved

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import lookonce
 from lookonce.errors import SettingsError, WeightsError
+from lookonce.layout import Printed
 from lookonce.letterbox import fit
 from lookonce.log import loading_torch
 from lookonce.prediction.sources import find_images
@@ -37,7 +38,7 @@ PROBED_IMAGES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Converted:
+class Converted(Printed):
     """The record that was read, notes and warnings about it, and the files written."""
 
     record: ModelRecord

@@ -12,6 +12,7 @@ from lookonce.cores import usable_processors, usable_threads
 from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import LookonceError, SettingsError
 from lookonce.exit_codes import ExitCode
+from lookonce.layout import Printed
 from lookonce.log import get_logger, log_lines, logging_to
 from lookonce.request import old_names
 from lookonce.settings.names import counted
@@ -73,7 +74,7 @@ SHARE_TRAINED = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demonstration:
+class Demonstration(Printed):
     """The folder with all results. run: that of the training, None if it was stopped, and then AP50 and AP are -1.
     AP50, AP: of the exported file on the test images. seconds: duration of the whole."""
 

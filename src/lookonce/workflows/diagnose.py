@@ -29,6 +29,7 @@ from lookonce.evaluation.diagnosis import (
 )
 from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.results import Results
+from lookonce.layout import Printed
 from lookonce.log import get_logger, log_lines
 from lookonce.reports.content import read_run
 from lookonce.reports.sheets import write_overlay
@@ -58,7 +59,7 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosed:
+class Diagnosed(Printed):
     """The diagnosis, and the folder with diagnosis.json and overlay.jpg."""
 
     diagnosis: Diagnosis

@@ -20,6 +20,7 @@ import numpy as np
 import lookonce
 from lookonce.cores import usable_processors, usable_threads
 from lookonce.errors import NO_CANN, NO_TORCH_NPU, SettingsError, how_to_install
+from lookonce.layout import Printed
 from lookonce.runtimes.processor import int8_path, processor_name
 from lookonce.settings.names import counted
 from lookonce.shown import without_secrets
@@ -64,7 +65,7 @@ class MachineCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Health:
+class Health(Printed):
     """bundle: the .zip file, if it was written."""
 
     findings: tuple[MachineCheck, ...]

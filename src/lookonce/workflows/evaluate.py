@@ -20,7 +20,7 @@ from lookonce.evaluation.evaluate import detect_all
 from lookonce.evaluation.matching import match
 from lookonce.evaluation.results import Results, read_coco_results, write_coco_results
 from lookonce.evaluation.thresholds import lowest_scores, mostly_wrong
-from lookonce.layout import PLAIN, Layout
+from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
@@ -121,7 +121,7 @@ class EvaluateRequest(DetectorRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Printed):
     """The evaluation of a detector on a data set.
 
     at: one for each further IoU threshold. intervals: AP and AP50 by name, class_intervals the same for each class,

@@ -14,6 +14,7 @@ from lookonce.data.loader import Batch, fitted_row
 from lookonce.data.selection import even_choice, take_images
 from lookonce.data.source import open_data
 from lookonce.errors import SettingsError
+from lookonce.layout import Printed
 from lookonce.log import loading_torch
 from lookonce.prediction.renderer import encode
 from lookonce.reports.assignment_page import AnchorCount, Head, anchor_counts, draw_assignment, unanswered
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
+class Explanation(Printed):
     """Counts over the images of the sheet. anchors: one row per anchor, smallest first."""
 
     sheet: Path

@@ -18,6 +18,7 @@ from lookonce.exporters.base import require_free, textured_canvases
 from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan, Outputs, Precision
+from lookonce.layout import Printed
 from lookonce.log import get_logger, loading_torch
 from lookonce.prediction.sources import require_sources
 from lookonce.request import Listed, old_names
@@ -41,7 +42,7 @@ DEFAULT_FORMAT = "onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exports:
+class Exports(Printed):
     """The files of one call. refused: of several files, why each of the others was not kept. is_kept: the files still
     exist; is_list: the table of formats was requested instead. for_client: the folder that --for has written."""
 

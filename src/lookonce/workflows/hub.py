@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lookonce.errors import LookonceError, SettingsError, WeightsError, first_line, needing_extra
+from lookonce.layout import Printed
 from lookonce.reports.content import Content, Run, shown_from
 from lookonce.reports.model_card import model_card
 from lookonce.settings.names import suggested_value
@@ -32,7 +33,7 @@ CHECKPOINT_FILES = ["model.safetensors", "record.json", "manifest.json", "COMPLE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transferred:
+class Transferred(Printed):
     """Where the checkpoint is now: a folder, or with is_on_hub OWNER/NAME there. was_here: pulled before."""
 
     place: str
@@ -41,7 +42,7 @@ class Transferred:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedList:
+class PublishedList(Printed):
     """The published weights were asked for; pulled: name -> its folder, None if it is not on this machine."""
 
     pulled: Mapping[str, Path | None]

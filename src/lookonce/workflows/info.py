@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from lookonce.errors import SettingsError
-from lookonce.layout import PLAIN, Layout
+from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.letterbox import fit
 from lookonce.model.budget import Budget, budget_of, rows_of, shape_text, totals_of
 from lookonce.model.layers import Step, steps_of, steps_of_record
@@ -44,7 +44,7 @@ class LayerInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Info:
+class Info(Printed):
     """parameters, trainable: sums over the layers; flops: two per multiply-accumulate, of the convolutions only (all
     other operations are about 1 % of that). budget: None unless requested; files: names of those in output."""
 

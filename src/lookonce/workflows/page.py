@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookonce.errors import LookonceError, SettingsError, WeightsError
+from lookonce.layout import Printed
 from lookonce.request import Listed
 from lookonce.runtimes.kinds import kind_of
 from lookonce.shown import command, file_size
@@ -18,7 +19,7 @@ DEFAULT_PORT = 8000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class Page(Printed):
     """The folder of a page; num_bytes: of all its files."""
 
     folder: Path

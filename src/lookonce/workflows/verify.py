@@ -25,6 +25,7 @@ from lookonce.evaluation.results import Results
 from lookonce.exporters.base import Tolerances, agreement, size_of
 from lookonce.exporters.metadata import store_verification
 from lookonce.exporters.plan import Precision
+from lookonce.layout import Printed
 from lookonce.letterbox import fit
 from lookonce.log import get_logger
 from lookonce.ordered import ordered_map
@@ -77,7 +78,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verification:
+class Verification(Printed):
     """The whole table. output: path of verify.json."""
 
     rows: tuple[Row, ...]
