@@ -90,6 +90,7 @@ def test_a_run_and_a_copy_of_a_data_set_are_one_line() -> None:
     run = RunFolder(Path("runs/data-1"))
     result = lookonce.TrainResult(run=run, metrics={"AP": 0.5404, "AP50": 0.8921}, stopped=False)
     assert str(result) == f"{run.path}: finished, AP 0.540, AP50 0.892"
+    assert Path(result) == run.path
     assert str(lookonce.TrainResult(run=run, metrics={}, stopped=True)) == f"{run.path}: stopped, not evaluated"
     counts: dict[str, Any] = {"images": {"train": 1200, "val": 3}, "boxes": {"train": 2, "val": 0}}
     copy = lookonce.Copy(

@@ -88,8 +88,11 @@ class TrainerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """metrics: last row of the metrics table. stopped: whether a stop request ended the run; --resume continues it.
-    is_main: False on all ranks but 0."""
+    """Taken in place of the path of its run folder: `lookonce.load(lookonce.train(...))`.
+
+    metrics: last row of the metrics table. stopped: whether a stop request ended the run; --resume continues it.
+    is_main: False on all ranks but 0.
+    """
 
     run: RunFolder
     metrics: Mapping[str, float]
@@ -100,6 +103,9 @@ class TrainResult:
         scores = ", ".join(f"{name} {self.metrics[name]:.3f}" for name in ("AP", "AP50") if name in self.metrics)
         end = "stopped" if self.stopped else "finished"
         return f"{self.run.path}: {end}, {scores or 'not evaluated'}"
+
+    def __fspath__(self) -> str:
+        return str(self.run.path)
 
     @property
     def exit_code(self) -> int:
