@@ -297,6 +297,20 @@ def test_the_version_is_that_of_every_verb(capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out).keys() == {"version"}
 
 
+@pytest.mark.parametrize(
+    ("verb", "usage"),
+    [
+        ("predict", "[OPTIONS] SOURCE..."),
+        ("monitor", "[OPTIONS] RUN..."),
+        ("verify", "--data PATH [OPTIONS] FILES..."),
+        ("pull", "[OPTIONS] [SOURCE] [OUTPUT]"),
+    ],
+)
+def test_the_usage_line_names_each_value(verb: str, usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"Usage: lookonce {verb} {usage}"
+
+
 def test_hints_are_commands_that_work_here(
     add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
