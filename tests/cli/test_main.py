@@ -45,7 +45,13 @@ def test_help_is_quick_and_imports_nothing_heavy():
 def test_help_and_wrong_use_of_every_verb_need_no_torch(tmp_path: Path):
     """In one process without PyTorch: --help, a mistyped option of each verb, and missing data, weights and sources."""
     missing = (
-        *("train --data {0}", "train --data {1} --weights {0}", "eval --weights {0} --data {1}", "predict {0}"),
+        *(
+            "train --data {0}",
+            "train --resume {0}",
+            "train --data {1} --weights {0}",
+            "eval --weights {0} --data {1}",
+            "predict {0}",
+        ),
         *("predict {1} --weights {0}", "export {0}", "verify {0} {0} --data {1}", "convert {0} --output {1}/new"),
         *("check {0}", "info {0}", "bench {0}", "report {0}", "push {0} {1}/new", "diagnose {0}"),
         *("anchors {0}", "explain-assignment {0}", "convert-data {0} {1}/new --to yolo"),
@@ -292,9 +298,15 @@ def test_out_of_memory_names_options_of_the_verb():
 
 
 def test_an_error_of_the_system_names_its_file(add_verb: Callable[..., None], capsys: pytest.CaptureFixture[str]):
-    add_verb(lambda: Path("x" * 300).exists())
+    def look(data: str = "x" * 300) -> None:
+        Path(data).exists()
+
+    add_verb(look)
     assert main(["try"]) == ExitCode.FAILED
     assert "xxx..." in capsys.readouterr().err
+    for typed in (["--data", "y" * 300], [f"--data={'y' * 300}"], [f"data={'y' * 300}"]):
+        assert main(["try", *typed]) == ExitCode.FAILED
+        assert capsys.readouterr().err.startswith("lookonce: data: yyy")
 
 
 def test_the_package_runs_as_a_module():

@@ -5,6 +5,7 @@ import logging
 import math
 import re
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -197,6 +198,50 @@ def test_bash_completes_words_paths_modes_and_the_command_of_a_checkout(
     assert completed == cases
 
 
+# What is typed -> the line after Tab; both shells complete the first and each further word of a list.
+LISTS_TYPED = {
+    "lookonce export --to openv": "lookonce export --to openvino",
+    "lookonce export --to onnx,openv": "lookonce export --to onnx,openvino",
+    "lookonce export --to=onnx,openvino,nc": "lookonce export --to=onnx,openvino,ncnn",
+    "lookonce bench --runtime opencv,onn": "lookonce bench --runtime opencv,onnxruntime",
+    "lookonce export --precision int": "lookonce export --precision int8",
+}
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+def test_fish_completes_each_word_of_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VERBS.keys() - {"export", "bench"}:
+        monkeypatch.delitem(VERBS, name)
+    calls = "".join(f"complete -C {shlex.quote(typed)}\n" for typed in LISTS_TYPED)
+    script = completion("fish", install=False) + calls
+    ran = subprocess.run(["fish", "--no-config"], input=script, capture_output=True, text=True, check=True)
+    words = [line.partition("\t")[0] for line in ran.stdout.splitlines()]
+    assert words == [line.rpartition(" ")[2] for line in LISTS_TYPED.values()]
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+def test_zsh_completes_each_word_of_a_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in VERBS.keys() - {"export", "bench"}:
+        monkeypatch.delitem(VERBS, name)
+    (tmp_path / "_cyclopts_lookonce").write_text(completion("zsh", install=False))
+    (tmp_path / "types.zsh").write_text(r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PROMPT=; fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -D
+show() { zle complete-word; print -r -- \"<\$BUFFER>\"; BUFFER= }; zle -N show; bindkey '^X' show; print 're'ady"
+zpty -r shell out '*ready*'
+for typed in "${@:2}"; do
+  zpty -w -n shell "$typed"$'\x18'
+  zpty -r shell out '*<*>*'
+  print -r -- "${${out##*<}%%>*}"
+done
+""")
+    command = ["zsh", "-f", str(tmp_path / "types.zsh"), str(tmp_path), *LISTS_TYPED]
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60)
+    # After a word of a list stands a comma, which goes when a space is typed.
+    assert [line.rstrip(" ,") for line in ran.stdout.splitlines()] == list(LISTS_TYPED.values())
+
+
 def test_completion_knows_which_options_are_lists() -> None:
     listed = {
         f"{verb} {name}"
@@ -250,6 +295,20 @@ def test_the_version_is_that_of_every_verb(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.strip()
     assert main(["--version", "--json"]) == 0
     assert json.loads(capsys.readouterr().out).keys() == {"version"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "usage"),
+    [
+        ("predict", "[OPTIONS] SOURCE..."),
+        ("monitor", "[OPTIONS] RUN..."),
+        ("verify", "--data PATH [OPTIONS] FILES..."),
+        ("pull", "[OPTIONS] [SOURCE] [OUTPUT]"),
+    ],
+)
+def test_the_usage_line_names_each_value(verb: str, usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"Usage: lookonce {verb} {usage}"
 
 
 def test_hints_are_commands_that_work_here(

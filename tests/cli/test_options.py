@@ -10,7 +10,7 @@ from raised import raises
 
 from lookonce.cli.main import run_verb
 from lookonce.cli.options import Options, options_of
-from lookonce.cli.signatures import _placeholder_of, command_of, unwrapped
+from lookonce.cli.signatures import command_of, placeholder_of, unwrapped
 from lookonce.cli.verbs import VERBS
 from lookonce.errors import SettingsError
 from lookonce.on_ranks import RanksRequest
@@ -311,4 +311,4 @@ def test_an_empty_value_is_no_value(verb: str, tokens: list[str], setting: str):
     ],
 )
 def test_values_have_the_placeholders_of_settings(hint: Any, word: str) -> None:
-    assert _placeholder_of(hint) == word
+    assert placeholder_of(hint) == word

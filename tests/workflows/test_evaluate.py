@@ -182,6 +182,11 @@ def test_thresholds_are_stored_where_there_is_a_checkpoint(coco: Path, foreign: 
         evaluate(data=coco, images=tmp_path, weights=exported, store_thresholds=True)
 
 
+def test_the_batch_size_is_checked_before_data_and_weights():
+    with raises(SettingsError, setting="batch_size", value=0):
+        evaluate(data="none", weights="none", batch_size=0)
+
+
 def test_storing_thresholds_is_offered_for_checkpoints_alone(
     coco: Path, foreign: Path, weights: Path, tmp_path: Path
 ) -> None:

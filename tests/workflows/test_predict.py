@@ -164,6 +164,26 @@ def test_images_that_were_labelled_before_are_not_replaced(weights, folder, tmp_
         predict(str(folder), weights=weights, output=tmp_path, as_labels="yolo")
 
 
+def test_only_results_of_an_earlier_prediction_are_replaced_and_what_is_left_of_it_is_named(
+    weights, folder, tmp_path, caplog
+):
+    files = sorted(map(str, folder.glob("*.png")))
+    predict(files[0], (files[1],), weights=weights, output=tmp_path, save="images,csv")
+    assert not caplog.messages
+    predict(files[0], (files[2],), weights=weights, output=tmp_path)
+    (warning,) = caplog.messages
+    assert warning.endswith(": b.png, detections.csv")
+    assert {path.name for path in tmp_path.iterdir()} >= {"a.png", "b.png", "c.png", "detections.json"}
+
+
+@pytest.mark.parametrize("name", ["a.png", "results.json"])
+def test_files_that_no_prediction_wrote_are_not_replaced(weights, folder, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with raises(SettingsError, name, setting="output"):
+        predict(str(folder / "a.png"), weights=weights, output=tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_a_video_has_no_pre_labels(weights, images, tmp_path):
     lossless_video(tmp_path / "clip.mkv", images[:1])
     with raises(SettingsError, "clip.mkv", setting="as_labels"):

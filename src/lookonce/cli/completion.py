@@ -71,11 +71,13 @@ def detected() -> str:
 
 
 def script_for(shell: Shell) -> str:
-    """The parser's script. In bash, files complete where no word does: `--weights runs/` is a folder; and `./run`
-    completes too, if the script was made with it."""
+    """The parser's script, which completes each word of a list. In bash, files complete where no word does: `--weights
+    runs/` is a folder; and `./run` completes too, if the script was made with it."""
     script = root(shell).generate_completion(shell=shell)
-    if shell != "bash":
-        return script
+    if shell == "zsh":
+        return ZSH_WORDS.sub(_in_zsh, script)
+    if shell == "fish":
+        return FISH_LIST + FISH_WORDS.sub(_in_fish, script)
     whole_lines = "local IFS=$'\\n'; COMPREPLY=( $(compgen -f"  # by itself it would split a name at its spaces
     script = BASH_WORDS.sub(_in_bash, script.replace("COMPREPLY=( $(compgen -f", whole_lines))
     commands = " ".join(map(quote, ("lookonce", *filter(None, [os.environ.get(COMMAND)]))))
@@ -84,18 +86,41 @@ def script_for(shell: Shell) -> str:
 
 # The parser's lines for an option that takes words.
 BASH_WORDS = re.compile(r"local -a _c=\((.*)\)\n\s*local _q\n\s*COMPREPLY=\(\)\n\s*for _x in .*\n.*\n\s*done")
+ZSH_WORDS = re.compile(r"compadd -- (?P<after_equals>'.*')|(?<=:)\((?P<words>[^()]*)\)(?=\")")
+FISH_WORDS = re.compile(r"(?<= -x -a )'([^']*)'")
+FISH_LIST = r"""
+function __lookonce_list
+    set -l before (commandline -ct | string replace -r '^--[^=]*=' '' | string replace -r '[^,]*$' '')
+    for word in $argv
+        echo "$before$word"
+    end
+end
+"""
 
 
 def _in_bash(lines: re.Match[str]) -> str:
     """Published names beside the files that match too; and each word of a list, not only its first."""
-    words = tuple(lines[1].replace('"', "").split())
-    if words == _words((PUBLISHED,)):
+    words = lines[1].replace('"', "").split()
+    if tuple(words) == _words((PUBLISHED,)):
         names = "\\n".join(words)
         return f"local IFS=$'\\n'; COMPREPLY=( $(compgen -f -W $'{names}' -- \"${{cur}}\") )"
-    if words not in [_words(WORDS[name]) for name in LISTS]:
+    if not _are_listed(words):
         return lines[0]
     last = '"${cur##*,}"'
     return lines[0].replace('"${cur}"*', f"{last}*").replace('("$_q")', f'("${{cur%{last}}}$_q")')
+
+
+def _in_zsh(line: re.Match[str]) -> str:
+    words = (line["after_equals"] or line["words"]).replace("'", "").split()
+    return f"_sequence compadd - {' '.join(words)}" if _are_listed(words) else line[0]
+
+
+def _in_fish(line: re.Match[str]) -> str:
+    return f"'(__lookonce_list {line[1]})'" if _are_listed(line[1].split()) else line[0]
+
+
+def _are_listed(words: list[str]) -> bool:
+    return tuple(words) in [_words(WORDS[name]) for name in LISTS]
 
 
 def start_completion(startup_file: Path, folder: Path) -> None:

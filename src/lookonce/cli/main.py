@@ -319,9 +319,9 @@ def _of_system(error: OSError, tokens: Sequence[str]) -> str:
     if is_out_of_memory(error):
         return out_of_memory("".join(tokens[:1]))
     named = "" if error.filename is None else os.fsdecode(error.filename)
-    option = next(
-        (one for one, value in pairwise(tokens) if one.startswith("--") and named in (value, f"./{value}")), ""
-    )
+    pairs = [(one, value) for one, value in pairwise(tokens) if one.startswith("--")]
+    pairs += [(one, value) for one, equals, value in (token.partition("=") for token in tokens) if equals]
+    option = next((one for one, value in pairs if named in (value, f"./{value}")), "")
     setting = f"{option.removeprefix('--').replace('-', '_')}: " if option else ""
     name = f"{setting}{shortened(named)}: " if named else ""
     if error.errno == errno.ENAMETOOLONG:

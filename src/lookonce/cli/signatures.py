@@ -90,7 +90,7 @@ def _annotated(parameter: inspect.Parameter, hint: Any, traits: Mapping[str, Any
         implied |= {"show_default": False}
     elif parameter.default is True:
         implied |= {"show_default": to_text}  # true, as the defaults of settings are shown
-    if CAN_NAME_VALUES and (word := _placeholder_of(hint)):
+    if CAN_NAME_VALUES and (word := placeholder_of(hint)):
         implied |= {"metavar": word}
     if int in (hint, *get_args(hint)) and str not in get_args(hint):
         implied |= {"converter": lambda _, tokens: int(tokens[0].value)}  # cyclopts would round 5.5
@@ -187,13 +187,13 @@ CAN_NAME_VALUES = "metavar" in inspect.signature(Parameter).parameters
 PLACEHOLDERS: dict[Any, str] = {Path: "PATH", int: "N", float: "NUMBER", tuple: "LIST", Literal: "WORD", str: "TEXT"}
 
 
-def _placeholder_of(hint: Any) -> str:
+def placeholder_of(hint: Any) -> str:
     """Placeholder of a value of that type, such as N, N|TEXT or PATH...; "" for a switch."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind in (tuple, list, Sequence):
-        return f"{_placeholder_of(parts[0])}..."
+        return f"{placeholder_of(parts[0])}..."
     if kind in (Union, UnionType):
-        return "|".join(filter(None, map(_placeholder_of, parts)))
+        return "|".join(filter(None, map(placeholder_of, parts)))
     return PLACEHOLDERS.get(kind or hint, "")
 
 

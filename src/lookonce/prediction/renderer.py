@@ -83,16 +83,22 @@ def drawing_path(source: ImageSource | Clip, folder: Path) -> Path:
     return folder / (place if place.suffix.lower() in DRAWN_SUFFIXES else place.with_name(f"{place.name}.jpg"))
 
 
-def require_untouched(media: Media, folder: Path) -> None:
-    """SettingsError when an annotated copy would overwrite an original image or clip; MissingExtra when videos cannot
-    be written."""
+def require_untouched(media: Media, folder: Path, *, repeats: bool = True) -> None:
+    """SettingsError when an annotated copy would overwrite an original image or clip, a recording of a live source,
+    or (without repeats) any file; MissingExtra when videos cannot be written.
+
+    repeats: what lies in `folder` was drawn by an earlier prediction."""
     if media.clips:
         require_video()
     # Path.resolve raises RuntimeError for a link that leads to itself.
     originals = {os.path.realpath(entry.path) for entry in media.known if entry.path is not None}
     for entry in media.known:
-        if os.path.realpath(drawing_path(entry, folder)) in originals:
+        drawing = drawing_path(entry, folder)
+        if os.path.realpath(drawing) in originals:
             problem = f"the annotated copy would replace the original {entry.name}; choose another folder"
+            raise SettingsError.of("output", folder, problem)
+        if (media.live or not repeats) and drawing.exists():
+            problem = f"contains {drawing.relative_to(folder)} already, which is not overwritten; name another folder"
             raise SettingsError.of("output", folder, problem)
 
 

@@ -115,6 +115,7 @@ class EvaluateRequest(DetectorRequest):
         fewest = 0 if self.against is None else 1
         require_setting("score_threshold", self.score_threshold, lambda score: 0 <= score < 1, "at least 0 and under 1")
         require_setting("resamples", self.resamples, lambda n: n >= fewest, f"at least {fewest}, for example 1000")
+        require_setting("batch_size", self.batch_size, lambda count: count >= 1, "1 or more")
         require_setting("sheet_images", self.sheet_images, lambda count: count >= 0, "0 or more")
         for value in self.iou:
             require_setting("iou", value, lambda iou: 0 < iou <= 1, "an IoU above 0 and up to 1, for example 0.3")

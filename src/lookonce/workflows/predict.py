@@ -17,7 +17,7 @@ from lookonce.prediction.class_filter import chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.media import ImageSource, Media
-from lookonce.prediction.outputs import LABELS, Context, open_outputs
+from lookonce.prediction.outputs import LABELS, CocoFile, Context, open_outputs
 from lookonce.prediction.pre_labels import are_files, pre_labels
 from lookonce.prediction.predictor import Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
@@ -30,7 +30,7 @@ from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.request import takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import is_free, only_writer, output_folder
 from lookonce.weights.pull import find_weights
@@ -199,6 +199,7 @@ def predict_with(
         annotated=_kinds_of(media) if "images" in saves else "",
         is_main=rank_group.is_main,
     )
+    before = _changes(folder) if rank_group.is_main and _is_own(folder) else {}
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
         if request.as_labels and predicted.images and rank_group.is_main:
@@ -207,7 +208,20 @@ def predict_with(
             dataset, scores = pre_labels(predicted.images, runtime.record)
             predicted.pre_labels = folder / PRE_LABELS
             write_data([dataset], predicted.pre_labels, to=request.as_labels, scores=scores)
+        if left := before.items() & (_changes(folder).items() if before else ()):
+            names = few([path.relative_to(folder).as_posix() for path, _ in sorted(left)])
+            get_logger().warning("%s: also contains files that this prediction has not written: %s", folder, names)
     return predicted
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether `folder` has the detections of an earlier prediction."""
+    return any(folder.glob("detections.*"))
+
+
+def _changes(folder: Path) -> dict[Path, int]:
+    """When each file in `folder` was written last."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def _kinds_of(media: Media) -> str:
@@ -342,8 +356,9 @@ def _free_folder(request: PredictRequest, media: Media) -> Path:
     output = output_folder(request.output, "predict")
     words = [*request.saves, *(["as_labels"] if request.as_labels else [])]
     if "images" in words:
-        require_untouched(media, output)
-    for word, name in (("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)):
+        require_untouched(media, output, repeats=_is_own(output))
+    kept = [("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)]
+    for word, name in kept if _is_own(output) else [*kept, ("json", CocoFile.name)]:  # eval's has the same name
         there = output / name  # which may be the user's own work
         if word in words and not is_free(there):
             problem = f"contains {name} already, which is not overwritten; name another folder"

@@ -14,7 +14,7 @@ from lookonce.settings.schema import Settings
 from lookonce.training.run_folder import RunFolder, newest_run, open_run_folder
 from lookonce.weights.checkpoint import first_intact, read_record, read_training_values
 from lookonce.workflows.starting_weights import at_weights, located
-from lookonce.workflows.train_inputs import is_resumed
+from lookonce.workflows.train_inputs import is_newest, is_resumed
 
 
 def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | None]:
@@ -31,7 +31,7 @@ def settings_and_run(flags: Mapping[str, Any]) -> tuple[Settings, RunFolder | No
         raise SettingsError.of("run", flags["run"], "resume was given too; both select the run, leave one out")
     if "file" in flags:
         raise SettingsError.of("file", flags["file"], "a resumed run uses its own settings.yaml; leave file out")
-    if str(resume).lower() in ("true", "1", "yes"):
+    if is_newest(resume):
         run = newest_run(resolve(flags).settings.runs, flags.get("name"))
         get_logger().info(f"resuming {run.path}")
     else:

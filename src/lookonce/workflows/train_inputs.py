@@ -1,18 +1,23 @@
 """What `lookonce train` needs to exist is looked for first, without PyTorch, which takes seconds to import."""
 
+from pathlib import Path
 from typing import Any
 
 from lookonce.data.source import require_data_source
 from lookonce.errors import SettingsError
 from lookonce.settings.resolve import resolve
 from lookonce.settings.schema import Settings
+from lookonce.training.run_folder import open_run_folder
 from lookonce.weights.pull import require_weights
 
 
 def require_inputs(**flags: Any) -> None:
-    """The error that `train` would raise later for a setting, or for data or weights that are not there."""
-    if is_resumed(flags.get("resume")):
-        return  # it has its own settings
+    """The error that `train` would raise later for a setting, or for data, weights or a run that are not there."""
+    resume = flags.get("resume", "")
+    if is_resumed(resume):  # the run has its own settings
+        if not (is_newest(resume) or flags.get("run")):  # which `train` explains
+            open_run_folder(Path(resume))
+        return
     settings = resolve(flags).settings
     if settings.run and (settings.runs / settings.run).exists():
         return
@@ -25,6 +30,11 @@ def require_inputs(**flags: Any) -> None:
 def is_resumed(resume: Any) -> bool:
     """Whether the value of the option `resume` asks for a run: true, or its folder."""
     return str(resume or "").lower() not in ("", "false", "0", "no")
+
+
+def is_newest(resume: Any) -> bool:
+    """Whether the value of the option `resume` names no folder: the newest run is meant."""
+    return str(resume).lower() in ("true", "1", "yes")
 
 
 def require_data(settings: Settings) -> None:
