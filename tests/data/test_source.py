@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from raised import raises
 from lookonce.data.dataset import data_hash
 from lookonce.data.findings import ignore
 from lookonce.data.formats.csv_boxes import parse_csv
-from lookonce.data.source import open_data
+from lookonce.data.source import open_data, require_data_source
 from lookonce.errors import DataError
 
 Save = Callable[..., Path]
@@ -238,3 +239,44 @@ def test_real_photographs_are_the_same_from_voc_and_coco(shared: Callable[[str],
             two.class_names,
             two.category_ids,
         )
+
+
+def test_what_is_wrong_in_a_zip_names_the_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("cups.zip", "w") as packed:
+        packed.writestr("README.txt", "cups")
+    for open_it in (require_data_source, open_data):
+        with raises(DataError, "cups.zip: ", path=".lookonce-cache/cups-unpacked"):
+            open_it("cups.zip")
+
+
+def test_wrong_data_are_an_error_before_pytorch_is_imported_and_warnings_are_left_to_the_reader(
+    tmp_path: Path, save_image: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    with raises(DataError, path=tmp_path):
+        require_data_source(tmp_path)
+    save_image(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    require_data_source(tmp_path)
+    assert not caplog.records
+    open_data(tmp_path)
+    assert len(caplog.records) == 1  # no class names
+    caplog.clear()
+    require_data_source("s3://not-asked/cups")
+
+
+def test_the_labels_of_one_image_among_others_suggest_their_folder(
+    tmp_path: Path, save_image: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [tmp_path / "a.xml", tmp_path / "b.xml"]
+    for file in files:
+        save_image(file.with_suffix(".png"))
+        file.write_text(f"<annotation><filename>{file.stem}.png</filename></annotation>")
+    open_data(files[0])
+    assert f"--data {tmp_path}?" in caplog.text
+    caplog.clear()
+    open_data(tmp_path)
+    files[1].unlink()
+    open_data(files[0])
+    assert not caplog.records

@@ -20,6 +20,7 @@ def require_inputs(**flags: Any) -> None:
     for weights in (settings.weights, settings.backbone_weights):
         if weights is not None:
             require_weights(weights)
+    require_data_source(settings.data)  # last: it reads the folder's listing
 
 
 def is_resumed(resume: Any) -> bool:
@@ -31,4 +32,3 @@ def require_data(settings: Settings) -> None:
     if not settings.data:
         problem = "not given; expected a folder of labelled images, e.g. lookonce train --data DIR"
         raise SettingsError(f"data: {problem}", setting="data")
-    require_data_source(settings.data)
