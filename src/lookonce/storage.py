@@ -335,8 +335,8 @@ def _explain(path: Path, error: OSError) -> str:
     if error.errno in NO_SPACE:
         free = _free_mib(path)
         return (
-            f"{path}: no space left on the disk ({free} MiB free); the previous version is unchanged; "
-            "free some space or choose another folder, then resume with --resume"
+            f"{path}: no space left on the disk ({free} MiB free); a previous version is unchanged; free some space "
+            "or choose another folder, then run the command again (a training: with --resume)"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path}: no write permission ({error.strerror}); choose a writable folder"

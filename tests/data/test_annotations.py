@@ -11,7 +11,7 @@ from raised import raises
 
 from lookonce.data.annotations import Annotations, assemble, shortest, snap
 from lookonce.data.dataset import data_hash, require_boxes
-from lookonce.data.findings import RaiseOnError
+from lookonce.data.findings import Finding, RaiseOnError
 from lookonce.errors import DataError
 
 
@@ -70,6 +70,21 @@ def test_boxes_without_area_are_left_out_and_logged_with_a_count(caplog: pytest.
     [record] = caplog.records
     assert record.getMessage().startswith("2 x box-without-area: box 0: box (1, 1, 1, 9) ")
     assert "box 1:" not in record.getMessage()
+
+
+def test_warnings_that_differ_in_the_files_name_alone_are_logged_with_one_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    report = RaiseOnError()
+    for image in ("d/a1.jpg", "d/b2.jpg", "e/c3.jpg"):
+        report(Finding.at("no-label-file", image, f"needs d/{Path(image).stem}.txt"))
+    report.log()
+    [line] = caplog.messages
+    assert line.split("; ") == [
+        "3 x no-label-file: d/a1.jpg: needs d/a1.txt",
+        "also b2.jpg",
+        "e/c3.jpg: needs d/c3.txt",
+    ]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

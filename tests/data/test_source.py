@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -238,3 +239,27 @@ def test_real_photographs_are_the_same_from_voc_and_coco(shared: Callable[[str],
             two.class_names,
             two.category_ids,
         )
+
+
+def test_what_is_wrong_in_a_zip_names_the_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("cups.zip", "w") as packed:
+        packed.writestr("README.txt", "cups")
+    with raises(DataError, "cups.zip: ", path=".lookonce-cache/cups-unpacked"):
+        open_data("cups.zip")
+
+
+def test_the_labels_of_one_image_among_others_suggest_their_folder(
+    tmp_path: Path, save_image: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [tmp_path / "a.xml", tmp_path / "b.xml"]
+    for file in files:
+        save_image(file.with_suffix(".png"))
+        file.write_text(f"<annotation><filename>{file.stem}.png</filename></annotation>")
+    open_data(files[0])
+    assert f"--data {tmp_path}?" in caplog.text
+    caplog.clear()
+    open_data(tmp_path)
+    files[1].unlink()
+    open_data(files[0])
+    assert not caplog.records

@@ -1,10 +1,21 @@
 """Numbers and nouns agree; lists of names, and names that are unknown."""
 
+from pathlib import Path
+from shlex import quote
+
 import pytest
 from raised import raises
 
 from lookonce.errors import SettingsError
-from lookonce.settings.names import counted, num_edits, require_one_of, split_list, suggested_value, suggestion
+from lookonce.settings.names import (
+    counted,
+    num_edits,
+    require_one_of,
+    split_list,
+    suggested_path,
+    suggested_value,
+    suggestion,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +90,18 @@ def test_a_value_is_answered_with_the_one_of_the_same_meaning(value: str, known:
 
 def test_a_value_without_a_similar_one_suggests_nothing() -> None:
     assert suggested_value("gpu", ["train", "val"]) == suggested_value("sofa", ["cat", "dog"]) == ""
+
+
+def test_a_path_that_is_not_there_suggests_the_one_it_is_a_typo_of(tmp_path: Path) -> None:
+    (tmp_path / "my data" / "raccoon").mkdir(parents=True)
+    shown = quote(str(tmp_path / "my data" / "raccoon"))
+    assert shown in suggested_path(tmp_path / "my data" / "raccon")
+    assert shown in suggested_path(tmp_path / "my dat" / "raccoon")  # a folder above it
+    assert suggested_path(tmp_path / "my dat" / "cups") == suggested_path(tmp_path / "sofa") == ""
+    assert suggested_path(tmp_path / "no such folder" / "raccoon") == ""
+
+
+def test_a_relative_path_suggests_a_relative_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raccoon").mkdir()
+    assert suggested_path(Path("raccon")).endswith(" raccoon?")

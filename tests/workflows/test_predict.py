@@ -22,10 +22,12 @@ from untrained import save_untrained
 import lookonce
 from lookonce.cli.main import main
 from lookonce.data.source import open_data
+from lookonce.detections import Detections
 from lookonce.errors import DataError, SettingsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.log import pace
 from lookonce.prediction import media, sources
+from lookonce.prediction.result import PredictedImage
 from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 from lookonce.runtimes.registry import load_runtime
@@ -373,6 +375,30 @@ def test_memory_does_not_grow_with_the_length_of_a_video(weights, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     shorter, longer = (int(kib) / 1024 for kib in re.findall(r"KIB (\d+)", done.stdout))
     assert longer - shorter < 25
+
+
+@pytest.mark.parametrize(("counts", "line"), [((1, 1, 0), ""), ((1, 0, 0, 0), "3 of 4"), ((0, 0), "no image")])
+def test_images_without_detections_are_counted_where_a_lower_threshold_may_help(counts, line):
+    images = [
+        PredictedImage(
+            name=f"{number}.jpg",
+            place=Path(f"{number}.jpg"),
+            image_id=number,
+            size_wh=(9, 9),
+            detections=Detections(
+                boxes_xyxy=np.zeros((count, 4), np.float32),
+                scores=np.ones(count, np.float32),
+                labels=np.zeros(count, np.int64),
+            ),
+            class_names=["cup"],
+        )
+        for number, count in enumerate(counts)
+    ]
+    predicted = Predicted(output=None, images=images, num_images=len(counts), num_detections=sum(counts))
+    advice = [text for text in as_text(predicted) if "--threshold" in text]
+    assert len(advice) == bool(line)
+    assert all(text.startswith(line) for text in advice)
+    assert all("--store-thresholds" in text for text in advice if line.startswith("3"))
 
 
 def test_a_checkpoint_runs_at_another_input_size(weights, folder, tmp_path):

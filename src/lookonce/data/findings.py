@@ -1,7 +1,7 @@
 """Findings about a data set: training stops at the first error, `check` collects all of them."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -52,7 +52,7 @@ class RaiseOnError:
 
     def __init__(self, data: str | Path = "DATA", *, shown: int = 3) -> None:
         self._data, self._shown = data, shown
-        self._warnings: dict[str, list[str]] = defaultdict(list)
+        self._warnings: dict[str, list[Finding]] = defaultdict(list)
 
     def __call__(self, finding: Finding) -> None:
         if finding.severity == "error":
@@ -60,11 +60,22 @@ class RaiseOnError:
             more = "" if "lookonce check" in finding.message else lists_all
             raise DataError(finding.message + more, path=finding.file, check=finding.name)
         if finding.severity == "warning":
-            self._warnings[finding.name].append(finding.message)
+            self._warnings[finding.name].append(finding)
 
     def log(self) -> None:
         """Log one line for each kind of warning: the count and the first messages."""
-        for name, messages in self._warnings.items():
-            more = f"; and {len(messages) - self._shown} more" if len(messages) > self._shown else ""
-            get_logger().warning(f"{len(messages)} x {name}: {'; '.join(messages[: self._shown])}{more}")
+        for name, findings in self._warnings.items():
+            more = f"; and {len(findings) - self._shown} more" if len(findings) > self._shown else ""
+            get_logger().warning(f"{len(findings)} x {name}: {_listed(findings[: self._shown])}{more}")
         self._warnings.clear()
+
+
+def _listed(findings: Sequence[Finding]) -> str:
+    """Their messages; of those that differ from the first in the file's name alone, the name."""
+    first, *others = findings
+    stem = Path(first.file).stem
+    listed = [first.message]
+    for other in others:
+        is_alike = stem and other.message == first.message.replace(stem, Path(other.file).stem)
+        listed.append(f"also {Path(other.file).name}" if is_alike else other.message)
+    return "; ".join(listed)

@@ -1,4 +1,4 @@
-"""The table of data-set formats: what gives each layout away, and how it is read.
+"""The table of data-set formats: what gives each layout away, and how it is read; a new format is added here.
 
 A layout with a description (data.yaml, obj.data, ImageSets, shards.json) or a name of its own (annotations/*.json) is
 known by that. All others are known by the content of their annotation files, wherever these lie: `KINDS`. Their splits

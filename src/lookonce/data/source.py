@@ -14,9 +14,10 @@ from lookonce.data.listing import Listing, split_in
 from lookonce.data.local_data import local_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
+from lookonce.log import get_logger
 from lookonce.remote.local_copy import local_file
 from lookonce.remote.objects import is_remote
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, suggested_path
 from lookonce.storage import require_content
 
 IMAGES_ALONE = "images"  # format, and name of the only split, of images without annotations
@@ -52,7 +53,12 @@ def open_data(
     folder = None
     if images:  # settings hold an empty text for none
         folder = local_data(images, streamed=True) if streamed and is_remote(images) else local_file(images)
-    source = _open(path, folder, needs_images=needs_images)
+    try:
+        source = _open(path, folder, needs_images=needs_images)
+    except DataError as error:
+        if path == Path(data):
+            raise
+        raise type(error)(f"{data}: {error}", **error.fields) from error  # a copy's place alone says little
     source.needs_images = needs_images
     return source if follow_links else bounded(source, folder or path)
 
@@ -71,7 +77,9 @@ def require_data_source(data: str | Path) -> None:
 
 def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
     if not path.exists():
-        raise DataError.at(path, "no such file or folder; expected a data set (see docs/data.md)")
+        raise DataError.at(
+            path, f"no such file or folder; expected a data set (see docs/data.md){suggested_path(path)}"
+        )
     if images is not None and (path.is_dir() or path.suffix.lower() not in {".json", ".csv", ".tsv", ".xml"}):
         what = "a folder" if path.is_dir() else "no annotation file"
         raise DataError.at(path, f"is {what}; --images {images} is valid only with an annotation file; leave it out")
@@ -87,6 +95,7 @@ def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
         return _open_list(path)
     kind = kind_of(path)
     if kind in KINDS:
+        _note_others_beside(path, kind)
         return open_kind(kind, Listing(images or path.parent), [path], path)
     if suffix == ".json":
         return coco_layout.open_json(path, images, needs_images=needs_images)
@@ -97,6 +106,17 @@ def _open(path: Path, images: Path | None, *, needs_images: bool) -> DataSource:
         f"has {f'the suffix {suffix}' if suffix else 'no suffix'} and no boxes that are understood; expected a "
         f"folder, a .yaml, a COCO .json, or one of {', '.join(KINDS)}; see docs/data.md",
     )
+
+
+def _note_others_beside(path: Path, kind: str) -> None:
+    """Warns of the labels of one image among those of others."""
+    if KINDS[kind].per_image and any(
+        other != path and kind_of(other) == kind for other in path.parent.glob(f"*{path.suffix}")
+    ):
+        get_logger().warning(
+            f"{path}: has the labels of one image, and files beside it those of others; did you mean --data "
+            f"{quote(str(path.parent))}?"
+        )
 
 
 def _open_list(path: Path) -> DataSource:

@@ -28,7 +28,7 @@ from lookonce.remote.objects import Entry, Location, ObjectStore, UnreadableObje
 from lookonce.remote.stage_in import cache_name, require_entries, stage_in
 from lookonce.remote.store import open_store
 from lookonce.remote.urls import HTTP, is_url, without_password
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, suggested_path
 from lookonce.shown import without_secrets
 from lookonce.storage import require_regular_file
 
@@ -238,7 +238,7 @@ def _paths(text: str, follow_links: bool) -> tuple[list[Path], Path | None]:
     if path.exists():
         return [path], None
     if not glob.has_magic(text):
-        raise DataError.at(text, f"no such file or folder; {EXPECTED}")
+        raise DataError.at(text, f"no such file or folder; {EXPECTED}{suggested_path(path)}")
     found = sorted(Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not found:
         raise DataError.at(text, "no file matches this pattern")

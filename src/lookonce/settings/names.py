@@ -1,8 +1,13 @@
 """Names in messages: shortened lists, the field's other spellings of options, suggestions for unknown names."""
 
 from collections.abc import Collection, Container, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from shlex import quote
 
 from lookonce.errors import SettingsError
+
+_COMPARED_NAMES = 2_000  # of a folder with a mistyped name in it; a name takes 0.05 ms
 
 # Spelling of other detectors and trainers -> our options of the same meaning: a verb takes the first that it has.
 SAME: dict[str, str] = {
@@ -268,6 +273,17 @@ def suggested_value(value: str, known: Iterable[str]) -> str:
     same = (word.replace("-", "_") for words in SAME_VALUES if shape in words for word in words)
     close = shape if shape in by_shape else next(filter(by_shape.__contains__, same), "") or typo_of(shape, by_shape)
     return f"; did you mean {by_shape[close]}?" if close else ""
+
+
+def suggested_path(path: Path) -> str:
+    """ "; did you mean data/raccoon?": the path that exists if one typo in one of its names is corrected; ""."""
+    wrong = next((one for one in (*reversed(path.parents), path) if not one.exists()), path)
+    try:
+        names = [entry.name for entry in islice(wrong.parent.iterdir(), _COMPARED_NAMES)]
+    except OSError:
+        return ""
+    near = wrong.with_name(typo_of(wrong.name, names) or wrong.name) / path.relative_to(wrong)
+    return f"; did you mean {quote(str(near))}?" if near.exists() else ""
 
 
 def typo_of(word: str, known: Iterable[str]) -> str:

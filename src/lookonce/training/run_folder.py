@@ -1,4 +1,4 @@
-"""The run folder: paths of its files, and its metrics table.
+"""The run folder: how a new run is named (RUNS/NAME-K), the paths of its files, and its metrics table.
 
 RUNS/NAME-K/settings.yaml  log.txt  metrics.csv  metrics.jsonl  plots/
             checkpoints/last/  checkpoints/.previous/  checkpoints/best/

@@ -16,7 +16,7 @@ from lookonce.log import get_logger, is_on
 from lookonce.remote.local_copy import local_weights
 from lookonce.remote.objects import is_remote
 from lookonce.remote.urls import without_password
-from lookonce.settings.names import few, suggested_value
+from lookonce.settings.names import few, suggested_path, suggested_value
 from lookonce.settings.record import MODEL_FILE
 from lookonce.settings.values import named_path
 from lookonce.shown import command
@@ -64,7 +64,7 @@ def find_weights(place: Path | str) -> Path:
             raise WeightsError.at(
                 path,
                 "no such file or folder; expected a run folder, a checkpoint folder, a weights file, or published "
-                f"weights ({', '.join(PUBLISHED)}){suggested_value(name, PUBLISHED)}",
+                f"weights ({', '.join(PUBLISHED)}){suggested_value(name, PUBLISHED) or suggested_path(path)}",
             )
         try:
             require_regular_file(path)

@@ -1,4 +1,4 @@
-"""Numbers that a new run chooses from its data or measures: batch size, epochs, positives per object, EMA decay."""
+"""What a new run chooses from its data or measures: batch size, epochs, positives (assign_top: auto), EMA decay."""
 
 import math
 import statistics

@@ -257,7 +257,7 @@ def _overlay(written: Sequence[Annotations], datasets: Sequence[Dataset], file: 
     if file is None:
         return Check(name, "look", lost)
     write_overlay(file, datasets[0], OVERLAID)
-    return Check(name, "look", f"{file}: do the boxes lie on the objects? {lost}")
+    return Check(name, "look", f"{file}: do the boxes lie on the objects?{f' {lost}' if kept < total else ''}")
 
 
 class ScoreMonitor:

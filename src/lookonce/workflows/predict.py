@@ -31,6 +31,7 @@ from lookonce.request import takes
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import device_of, load_runtime
 from lookonce.settings.names import counted, few
+from lookonce.shown import command
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import is_free, only_writer, output_folder
 from lookonce.weights.pull import find_weights
@@ -374,8 +375,13 @@ def as_text(predicted: Predicted) -> Iterator[str]:
     what = "frame" if predicted.of_frames else "image"
     rate = f"{predicted.num_images / max(predicted.seconds, 1e-9):.1f} {what}s/s in {predicted.seconds:.1f} s"
     yield f"{counted(predicted.num_images, what)}, {counted(predicted.num_detections, 'detection')}, {rate}"
+    num_empty = sum(not len(one.detections.scores) for one in predicted.images)  # frames are not kept
+    lower = "a lower --threshold also shows those of low confidence"
     if predicted.num_images and not predicted.num_detections:
-        yield f"no {what} has a detection; a lower --threshold also shows those of low confidence"
+        yield f"no {what} has a detection; {lower}"
+    elif 0 < len(predicted.images) <= 2 * num_empty:
+        best = f"`{command('eval', '--store-thresholds')}` with labelled images finds and stores the best one"
+        yield f"{num_empty:,} of {counted(len(predicted.images), what)} have no detection; {lower}; {best}"
     if predicted.failed:
         also = " and detections.json" if "json" in predicted.saves else ""
         yield f"could not be read: {len(predicted.failed):,}; see the messages above{also}"

@@ -1,4 +1,4 @@
-"""`lookonce report`: an HTML report and a model card of one run, or a comparison of several runs."""
+"""`lookonce report`: report.html and model-card.md of one run, or comparison.html of several runs."""
 
 import os
 import platform
