@@ -50,6 +50,17 @@ def test_only_the_first_import_of_pytorch_has_a_line(
         assert caplog.messages == ["loading PyTorch"]
 
 
+def test_where_pytorch_is_not_installed_its_loading_is_not_announced(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # put back afterwards, also if it was not there
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr("lookonce.log.find_spec", lambda _name: None)
+    with loading_torch():
+        assert not caplog.messages
+
+
 def test_without_a_terminal_a_line_is_that_of_the_log_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to(tmp_path / "log.txt"):
         get_logger().info("epoch[0], iter[400], loss:503.8")

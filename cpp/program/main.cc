@@ -144,8 +144,10 @@ Totals run(Backend& backend, const std::vector<Source>& sources, const PipelineO
   });
   files.finish();
   films.finish();
-  std::printf("%ld image%s, %ld detection%s, %.1f images/s\n", totals.images, totals.images == 1 ? "" : "s",
-              totals.detections, totals.detections == 1 ? "" : "s", static_cast<double>(totals.images) / seconds);
+  if (totals.images > 0 || totals.failed == 0) {
+    std::printf("%ld image%s, %ld detection%s, %.1f images/s\n", totals.images, totals.images == 1 ? "" : "s",
+                totals.detections, totals.detections == 1 ? "" : "s", static_cast<double>(totals.images) / seconds);
+  }
   if (options.timing) {
     totals.times.print();
     write_whole(folder / "time_Result" / "test_perform_static.txt", totals.times.document_line());

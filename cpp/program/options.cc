@@ -4,6 +4,7 @@
 #include <charconv>
 #include <functional>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <sstream>
 
@@ -112,10 +113,34 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row.back();
 }
 
+/// What to do for an option of `lookonce predict` or of other detectors that is none here; "" for other names.
+std::string instead_of(const std::string& name) {
+  static const std::map<std::string, std::string> kInstead{
+      {"--image-size", "the file has its size: lookonce export --image-size"},
+      {"--imgsz", "the file has its size: lookonce export --image-size"},
+      {"--conf", "did you mean --threshold?"},
+      {"--confidence", "did you mean --threshold?"},
+      {"--iou", "did you mean --iou-threshold?"},
+      {"--max-det", "did you mean --max-detections?"},
+      {"--weights", "the model is the first argument: lookonce-infer MODEL SOURCE"},
+      {"--model", "the model is the first argument: lookonce-infer MODEL SOURCE"},
+      {"--source", "the sources stand after the model: lookonce-infer MODEL SOURCE"},
+      {"--classes", "lookonce predict has it"},
+      {"--track", "lookonce predict has it"},
+      {"--tile", "lookonce predict has it"},
+      {"--save", "detections.jsonl, results.json and annotated images are written"},
+      {"--names", "the file has its class names: lookonce export --names"},
+  };
+  const auto found = kInstead.find(name);
+  return found == kInstead.end() ? "" : found->second;
+}
+
 const Known& find_option(const std::string& name) {
   const auto& table = known_options();
   const auto found = std::find_if(table.begin(), table.end(), [&](const Known& known) { return known.name == name; });
   if (found != table.end()) return *found;
+  const std::string instead = instead_of(name);
+  if (!instead.empty()) throw Error("unknown option '" + name + "'; " + instead);
   const auto nearest = std::min_element(table.begin(), table.end(), [&](const Known& a, const Known& b) {
     return edit_distance(a.name, name) < edit_distance(b.name, name);
   });

@@ -94,6 +94,10 @@ std::optional<Task> next_frame(Video& video, const Source& source, int number) {
   StopWatch watch;
   try {
     std::optional<VideoFrame> frame = video.next();
+    if (!frame && number == 0) {
+      const Error empty(source.name + ": contains no frames, only a header; record or copy it again");
+      return failed(source.name, empty);
+    }
     if (!frame) return std::nullopt;
     Task task;
     task.outcome.place = frame_place(source.place, number);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -21,6 +22,9 @@ const std::set<std::string> kImageSuffixes{".avif", ".avifs", ".bmp",  ".gif", "
                                            ".pgm",  ".png",   ".pnm",  ".ppm", ".tif", ".tiff", ".webp"};
 const std::set<std::string> kVideoSuffixes{".3gp", ".avi",  ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
                                            ".mp4", ".mpeg", ".mpg", ".mts",  ".ogv", ".ts",    ".webm", ".wmv"};
+// OTHER_IMAGE_SUFFIXES of src/lookonce/data/listing.py: read by neither program; a folder with such files is reported.
+const std::set<std::string> kOtherSuffixes{".arw", ".cr2", ".dng", ".exr", ".hdr", ".heic", ".heif",
+                                           ".hif", ".jxl", ".jxr", ".nef", ".psd", ".svg",  ".tga"};
 
 std::string lower_suffix(const fs::path& path) {
   return lower_case(path.extension().string());
@@ -28,13 +32,19 @@ std::string lower_suffix(const fs::path& path) {
 
 std::vector<Source> in_folder(const fs::path& folder) {
   std::vector<fs::path> paths;
+  std::size_t others = 0;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const bool hidden = entry.path().filename().string().front() == '.';
+    if (!hidden && kOtherSuffixes.count(lower_suffix(entry.path())) != 0) ++others;
     const bool wanted = kImageSuffixes.count(lower_suffix(entry.path())) != 0 || is_video(entry.path());
     if (!hidden && wanted && entry.is_regular_file()) {
       paths.push_back(entry.path());
     }
   }
+  const std::string unread = folder.string() + ": holds " + std::to_string(others) + " image" +
+                             (others == 1 ? "" : "s") + " of a format that is not read, such as HEIC";
+  if (paths.empty() && others > 0) throw Error(unread + "; save as JPEG or PNG");
+  if (others > 0) std::cerr << "lookonce-infer: " << unread << ", left out; save as JPEG or PNG\n";
   if (paths.empty()) throw Error(folder.string() + ": holds no images; expected files ending in .jpg, .png, .webp ...");
   std::sort(paths.begin(), paths.end());
   std::vector<Source> sources;
@@ -68,6 +78,10 @@ std::vector<Source> find_one(const std::string& argument) {
   const fs::path path(argument);
   if (fs::is_directory(path)) return in_folder(path);
   if (!fs::exists(path)) {
+    const bool is_camera = std::all_of(argument.begin(), argument.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (is_camera || argument == "screen" || argument.find("://") != std::string::npos) {
+      throw Error(argument + ": cameras, streams and URLs are read by `lookonce predict` alone; save the images first");
+    }
     throw Error(argument + ": no such file or folder; expected an image, a video, a folder, a .txt list or -");
   }
   if (lower_suffix(path) == ".txt") return in_list(path);

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -175,7 +176,7 @@ def _console_handlers() -> list[ConsoleHandler]:
 @contextmanager
 def loading_torch() -> Iterator[None]:
     """Around the first import of PyTorch, which takes seconds: a line says what is awaited."""
-    if "torch" not in sys.modules:
+    if "torch" not in sys.modules and find_spec("torch"):  # without it the error alone is of interest
         get_logger().info("loading PyTorch")
     with collecting_later():
         yield

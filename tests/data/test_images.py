@@ -27,6 +27,7 @@ from lookonce.data.images import (
     require_size,
     turn_boxes_upright,
 )
+from lookonce.data.listing import OTHER_IMAGE_SUFFIXES
 from lookonce.errors import DataError, SettingsError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -397,5 +398,6 @@ def test_a_file_of_another_kind_is_called_by_its_kind(start: bytes, told: str) -
 def test_the_cpp_program_lists_the_same_suffixes() -> None:
     """What it does not read it reports; a file that it does not list would be left out in silence."""
     source = Path(__file__).parents[2] / "cpp" / "program" / "sources.cc"
-    (table,) = re.findall(r"kImageSuffixes\{(.*?)\};", source.read_text(encoding="utf-8"), re.DOTALL)
-    assert set(re.findall(r'"([^"]+)"', table)) == IMAGE_SUFFIXES
+    for name, suffixes in (("kImageSuffixes", IMAGE_SUFFIXES), ("kOtherSuffixes", OTHER_IMAGE_SUFFIXES)):
+        (table,) = re.findall(name + r"\{(.*?)\};", source.read_text(encoding="utf-8"), re.DOTALL)
+        assert set(re.findall(r'"([^"]+)"', table)) == suffixes

@@ -242,6 +242,31 @@ def test_formats_that_python_alone_reads_are_reported(exported: dict[str, Path],
     assert "annotated" not in told
 
 
+@pytest.mark.parametrize("source", ["0", "screen", "http://127.0.0.1/a.jpg"])
+def test_a_camera_or_a_url_is_sent_to_predict(exported, source):
+    assert "lookonce predict" in infer(exported["onnx"], source, fails=ExitCode.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [("--image-size", "lookonce export"), ("--conf", "--threshold"), ("--track", "lookonce predict")],
+)
+def test_an_option_of_other_programs_names_what_to_do(exported, pictures, option, instead):
+    assert instead in infer(exported["onnx"], pictures, option, "1", fails=ExitCode.WRONG_USE)
+
+
+def test_images_that_neither_program_reads_are_reported(exported, tmp_path):
+    (tmp_path / "a.HEIC").touch()
+    assert "HEIC" in infer(exported["onnx"], tmp_path, fails=ExitCode.FAILED)
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
+    assert "HEIC" in infer(exported["onnx"], tmp_path, "--output", tmp_path / "out")
+
+
+def test_where_nothing_is_read_no_rate_is_printed(exported, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    assert "images/s" not in infer(exported["onnx"], tmp_path, "--output", tmp_path / "out", fails=ExitCode.FAILED)
+
+
 def test_a_runtime_that_the_program_lacks_is_a_wrong_option(exported: dict[str, Path], pictures: Path) -> None:
     told = infer(exported["onnx"], pictures, "--runtime", "tflite", fails=ExitCode.WRONG_USE)
     assert "openvino" in told

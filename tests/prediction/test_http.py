@@ -125,6 +125,12 @@ def test_no_answer_and_a_bad_answer_are_told():
         open_url(address)
 
 
+def test_a_web_page_is_not_opened_as_a_video():
+    pages = {"/": ("text/html", b"<!DOCTYPE html>\n<html></html>")}
+    with serving(pages) as address, raises(DataError, "web page", path=f"{address}/"):
+        open_url(f"{address}/")
+
+
 def test_the_urls_of_a_list_are_fetched_and_one_that_is_wrong_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(http, "PAUSES_SECONDS", (0, None))
     with serving({"/a?signature=s3cret": ("application/octet-stream", JPEG)}) as address:

@@ -174,6 +174,21 @@ def test_what_is_no_video_is_refused_by_name(tmp_path, content):
         read_header(str(path), str(path))
 
 
+def write_header_only(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        container.start_encoding()
+    return path
+
+
+def test_a_header_without_frames_is_told(tmp_path):
+    path = write_header_only(tmp_path / "a.avi")
+    (only,) = read_frames(str(path), "a.avi")
+    with raises(DataError, "no frames", path="a.avi"):
+        only.pixels()
+
+
 def test_frames_over_the_limit_are_refused(tmp_path, monkeypatch):
     path = write_lossless(tmp_path / "clip.mkv", [picture(0)])
     monkeypatch.setenv("LOOKONCE_MAX_PIXELS", str(32 * 48 - 1))

@@ -117,6 +117,13 @@ def test_the_same_image_gives_the_same_boxes_to_the_last_bit(
     assert (found[1::2] if way == "neighbours" else found) == expected
 
 
+def test_where_nothing_is_read_no_rate_is_printed(weights, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    predicted = predict(str(tmp_path / "a.jpg"), weights=weights, output=tmp_path / "out")
+    assert predicted.exit_code == 1
+    assert not any("images/s" in line for line in as_text(predicted))
+
+
 def test_a_video_is_drawn_as_a_video_and_written_down_frame_by_frame(weights, images, tmp_path):
     source = lossless_video(tmp_path / "clip.mkv", images)
     predicted = predict(str(source), weights=weights, output=tmp_path / "out", track=True, save="images,json,yolo")

@@ -14,6 +14,7 @@ from lookonce.errors import DataError
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
 from lookonce.prediction.video import WAIT_SECONDS, seconds_since
 from lookonce.remote.urls import HTTP, request_of, without_password
+from lookonce.storage import stand_in
 
 IMAGE_TYPES = ("image/",)
 MOTION_JPEG = "multipart/"
@@ -35,7 +36,14 @@ class HttpResponse:
             else "video"
         )
         if self.kind == "video":
+            if content_type == "text/html" and stand_in(self._start()):
+                problem = "is a web page; expected the address of an image, a video or a camera's stream"
+                raise DataError.at(name, problem)
             response.close()
+
+    def _start(self) -> bytes:
+        with _received(self._response, self._name) as response:
+            return response.read(256)
 
     def read(self) -> bytes:
         return _whole(self._response, self._name)

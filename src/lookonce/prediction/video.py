@@ -84,12 +84,14 @@ def read_header(address: str, name: str) -> VideoHeader:
 
 
 def read_frames(address: str, name: str) -> Generator[Frame]:
-    """Yields all frames. For a damaged part or a truncated file it yields a frame whose pixels() raises."""
+    """Yields all frames. For a damaged part, a truncated file or one without frames it yields a frame
+    whose pixels() raises."""
     with _opened(address, name) as (container, stream):
         stream.thread_type = "AUTO"
         rate = Fraction(stream.average_rate or USUAL_RATE)
-        start, seconds = None, Fraction(-1)
+        start, seconds, yielded = None, Fraction(-1), False
         for frame in _decoded(container, stream, name):
+            yielded = True
             if isinstance(frame, DataError):
                 yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(refuse, frame))
                 continue
@@ -105,6 +107,9 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
         if Path(address).is_file() and (ends_early or _segment_ends_early(Path(address))):
             short = DataError.at(name, "truncated video: the file is shorter than its header says")
             yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(refuse, short))
+        elif not yielded:
+            empty = DataError.at(name, "contains no frames, only a header; record or copy it again")
+            yield Frame(seconds=Fraction(0), pixels=partial(refuse, empty))
 
 
 def _segment_ends_early(path: Path) -> bool:

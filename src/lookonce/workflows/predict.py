@@ -374,7 +374,8 @@ def as_text(predicted: Predicted) -> Iterator[str]:
     yield from map(str, predicted.images)
     what = "frame" if predicted.of_frames else "image"
     rate = f"{predicted.num_images / max(predicted.seconds, 1e-9):.1f} {what}s/s in {predicted.seconds:.1f} s"
-    yield f"{counted(predicted.num_images, what)}, {counted(predicted.num_detections, 'detection')}, {rate}"
+    if predicted.num_images or not predicted.failed:
+        yield f"{counted(predicted.num_images, what)}, {counted(predicted.num_detections, 'detection')}, {rate}"
     num_empty = sum(not len(one.detections.scores) for one in predicted.images)  # frames are not kept
     lower = "a lower --threshold also shows those of low confidence"
     if predicted.num_images and not predicted.num_detections:

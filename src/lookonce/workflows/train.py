@@ -273,7 +273,7 @@ def summary(
     position = trainer.position
     resumed = ""
     if position.epoch >= settings.epochs:
-        resumed = ", complete already"
+        resumed = ", complete already; to train on, start a new run from it: --weights RUN --epochs N"
     elif position.epoch or position.batch:
         resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}"
     val = counts(val_set) if val_set else f"none (val_split {settings.val_split}): no evaluation, no checkpoints/best"
