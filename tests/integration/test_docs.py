@@ -121,12 +121,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("data-1", "train-1", "run-1", "three-1", "bccd-2", "new-1", "old-1"):
             shutil.copytree("runs/bccd-1", f"runs/{name}")
         assert main(["export", "runs/bccd-1", "--output", "bccd-1.onnx"]) == 0
-        assert main(["eval", "--weights", "runs/bccd-1", "--data", "bccd", "--output", "found"]) == 0
+        assert main(["eval", "--weights", "runs/bccd-1", "--data", "bccd", "--output", "scored"]) == 0
     shutil.copytree(folder / "runs/bccd-1/checkpoints/best", folder / "cells")
     for name in ("best.onnx", "detector.onnx", "mine.onnx", "model.onnx"):
         shutil.copy(folder / "bccd-1.onnx", folder / name)
-    shutil.copy(folder / "found/results.json", folder)
-    shutil.copy(folder / "found/results.json", folder / "theirs.json")
+    shutil.copy(folder / "scored/results.json", folder)
+    shutil.copy(folder / "scored/results.json", folder / "theirs.json")
     for name in ("instances_val.json", "instances_test.json"):
         shutil.copy(data / "annotations/instances_val2017.json", folder / name)
     shutil.copytree(data / "val2017", folder / "val2017")
