@@ -18,6 +18,7 @@ from lookonce.api import load
 from lookonce.cli.main import main
 from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.exporters.base import textured_canvases
+from lookonce.exporters.clients import CLIENTS
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.onnx import build_onnx
 from lookonce.prediction.media import ImageSource, image_ids
@@ -420,6 +421,9 @@ def test_the_list_shows_every_format_as_the_documents_do(capsys):
     column = header.index("precision")  # which the longest list of outputs does not reach
     assert {row[column - 2 : column] for row in rows if "fp32" in row} == {"  "}
     assert all(len(line) <= 80 for line in told.splitlines())
+    assert main(["export", "--list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert (listed["formats"].keys(), listed["clients"].keys()) == (FORMATS.keys(), CLIENTS.keys())
 
 
 def test_an_unknown_or_unfit_runtime_is_said(exported, run_folder):

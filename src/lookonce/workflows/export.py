@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
@@ -16,7 +16,7 @@ from lookonce.errors import LookonceError, MissingExtra, SettingsError, WeightsE
 from lookonce.exit_codes import ExitCode
 from lookonce.exporters.base import require_free, textured_canvases
 from lookonce.exporters.clients import CLIENTS, Client
-from lookonce.exporters.formats import FORMATS
+from lookonce.exporters.formats import FORMATS, Format
 from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan, Outputs, Precision
 from lookonce.layout import Printed
 from lookonce.log import get_logger, loading_torch
@@ -44,13 +44,14 @@ DEFAULT_FORMAT = "onnx"
 @dataclass(frozen=True, kw_only=True)
 class Exports(Printed):
     """The files of one call. refused: of several files, why each of the others was not kept. is_kept: the files still
-    exist; is_list: the table of formats was requested instead. for_client: the folder that --for has written."""
+    exist. for_client: the folder that --for has written. formats, clients: the tables that --list asks for, by name."""
 
     files: tuple[Exported, ...]
     refused: tuple[LookonceError, ...] = ()
     is_kept: bool = True
-    is_list: bool = False
     for_client: ClientFolder | None = None
+    formats: Mapping[str, Format] = field(default_factory=dict)
+    clients: Mapping[str, Client] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -129,7 +130,7 @@ def export(
         List the formats and clients, and how well each is verified; write nothing.
     """
     if list_formats:
-        return Exports(files=(), is_list=True)
+        return Exports(files=(), formats=FORMATS, clients=CLIENTS)
     if weights is None:
         problem = "not given; name a checkpoint or run folder, e.g. lookonce export runs/train-1"
         raise SettingsError(f"weights: {problem}", setting="weights")
@@ -185,7 +186,7 @@ def _exports_for(
 
 
 def as_text(exports: Exports) -> Iterator[str]:
-    if exports.is_list:
+    if exports.formats:
         yield from _format_lines()
     for one in exports.files:
         done = f"written: {one.path}" if exports.is_kept else f"checked and not kept: {one.path.name}"
