@@ -94,7 +94,7 @@ void use_device(OrtSessionOptions* options, const std::string& device, const std
         api().ReleaseCANNProviderOptions);
   }
   throw OptionError("device is " + device +
-              "; ONNX Runtime here knows cpu, cuda, tensorrt and cann, each with a number (:0)");
+                    "; ONNX Runtime here knows cpu, cuda, tensorrt and cann, each with a number (:0)");
 }
 
 class OnnxLane final : public Lane {

@@ -1,7 +1,7 @@
-"""Published weights by name: `lookonce pull coco`, and `--weights coco` wherever weights are taken.
+"""What `--weights` names: a file or folder, or published weights (`coco`), which `lookonce pull coco` downloads.
 
-Naming them allows their download; LOOKONCE_OFFLINE=1 forbids it. They are converted once, to a checkpoint in `weights/`
-in the current folder, or in $LOOKONCE_WEIGHTS.
+Naming published weights allows their download; LOOKONCE_OFFLINE=1 forbids it. They are converted once, to a checkpoint
+in `weights/` in the current folder, or in $LOOKONCE_WEIGHTS.
 """
 
 import os

@@ -25,7 +25,7 @@ from lookonce.request import Listed, old_names
 from lookonce.runtimes.kinds import kind_of
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import require_one_of, split_list, suggested_value
-from lookonce.settings.record import ModelRecord
+from lookonce.settings.record import MODEL_FILE, ModelRecord
 from lookonce.shown import file_size
 from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
@@ -321,8 +321,6 @@ def _beside(weights: Path) -> Path:
 
 def _named(weights: Path) -> Path:
     """The folder of a model.safetensors, else the path as given."""
-    from lookonce.settings.record import MODEL_FILE
-
     return weights.parent if weights.name == MODEL_FILE else weights
 
 

@@ -28,7 +28,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted
 from lookonce.shown import to_json, without_secrets
 from lookonce.storage import make_run_folder, sha256_file
-from lookonce.weights.pull import find_weights
+from lookonce.weights.pull import find_checkpoint, find_weights
 from lookonce.workflows.predict_request import PredictRequest, detects_as
 
 MOST_SHOWN = 20  # parts that have a line of their own
@@ -181,6 +181,4 @@ def _joined(ranges: Iterable[range]) -> list[range]:
 def _digest(weights: Path) -> str:
     if weights.is_file():
         return sha256_file(weights)
-    from lookonce.weights.pull import find_checkpoint
-
     return version_of(find_checkpoint(weights))

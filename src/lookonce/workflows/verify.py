@@ -36,9 +36,9 @@ from lookonce.runtimes.kinds import PROMISES, kind_of
 from lookonce.runtimes.processor import int8_path
 from lookonce.runtimes.registry import at_size, load_runtime, names_for, require_known, runtimes_for
 from lookonce.settings.names import counted, split_list
-from lookonce.settings.record import Thresholds
+from lookonce.settings.record import MODEL_FILE, Thresholds
 from lookonce.storage import write_file
-from lookonce.weights.pull import find_weights
+from lookonce.weights.pull import find_checkpoint, find_weights
 from lookonce.workflows.validation_split import split_to_score
 
 RAW_IMAGES = 8  # images whose raw head outputs are compared
@@ -348,9 +348,6 @@ def size_of_weights(path: Path) -> int:
     """Bytes of the file, or of the model file of a checkpoint folder."""
     if kind_of(path) != "checkpoint" or path.is_file():
         return size_of(path)
-    from lookonce.settings.record import MODEL_FILE
-    from lookonce.weights.pull import find_checkpoint
-
     return size_of(find_checkpoint(path) / MODEL_FILE)
 
 
