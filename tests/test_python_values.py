@@ -119,6 +119,12 @@ def test_images_in_memory_are_for_a_loaded_detector() -> None:
             lookonce.predict(images)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("word", "way"), [("stream", "model.stream"), ("verbose", "logger"), ("half", "export")])
+def test_a_word_of_other_packages_leads_to_what_does_the_same(word: str, way: str) -> None:
+    with raises(SettingsError, way):
+        lookonce.predict("a.jpg", **{word: True})
+
+
 def test_a_setting_is_told_as_any_other_option() -> None:
     with pytest.raises(SettingsError, match=r"^epochs: many; .*at least 0$"):
         lookonce.config(epochs="many")

@@ -11,7 +11,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin,
 from lookonce.errors import SettingsError, shortened
 from lookonce.request import LISTED, by_own_names, old_names_of
 from lookonce.settings.aliases import name_as_spelled
-from lookonce.settings.names import suggestion, taken_for
+from lookonce.settings.names import PYTHON, suggestion, taken_for
 from lookonce.settings.schema import Settings
 from lookonce.settings.text import KINDS_IN_WORDS, kinds_in_words
 
@@ -79,7 +79,7 @@ def _renamed(options: Mapping[str, Any], known: set[str], own_name: Callable[[st
     """The options by their own names; SettingsError for one that is not known."""
     named = by_own_names(options, own_name)
     for name in named.keys() - known:
-        raise SettingsError(f"{name}: unknown option{suggestion(name, known)}", setting=name, value=named[name])
+        raise SettingsError(f"{name}: unknown option{suggestion(name, known, PYTHON)}", setting=name, value=named[name])
     return named
 
 

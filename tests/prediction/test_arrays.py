@@ -66,6 +66,34 @@ def test_bgr_grey_and_alpha() -> None:
     np.testing.assert_array_equal(as_image(blue_first, bgr=True), expected)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_a_pil_image_of_16_bits_is_read_as_its_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"deep{suffix}"
+    cv2.imwrite(str(path), np.array([[0, 25_700, 65_535]], np.uint16))
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(as_image(opened), np.repeat([[[0], [100], [255]]], 3, axis=2))
+    np.testing.assert_array_equal(as_image(path.read_bytes()), as_image(Image.open(path)))
+
+
+def test_a_turned_pil_image_is_upright() -> None:
+    turned = Image.fromarray(RGB)
+    turned.getexif()[0x0112] = 6  # by 90 degrees clockwise
+    np.testing.assert_array_equal(as_image(turned), np.rot90(RGB, -1))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_pil_image_of_an_unknown_range_is_refused(mode: str) -> None:
+    with raises(DataError, mode):
+        as_image(Image.new(mode, (4, 4)))
+
+
+def test_a_truncated_pil_image_is_refused() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    whole = cv2.imencode(".jpg", noise)[1].tobytes()
+    with raises(DataError, "image 1"):
+        media_of([Image.open(io.BytesIO(whole[: len(whole) * 3 // 4]))])
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from lookonce.data.library_warnings import warn_once, warnings_named
 from lookonce.errors import DataError
@@ -93,10 +93,15 @@ def decode_with_pillow(data: bytes, opened: ImageFile.ImageFile, name: str) -> I
     is_deep = opened.tile and "16" in str(opened.tile[0].args)
     if opened.format == "PNG" and opened.mode.startswith(("I", "RGB", "LA")) and is_deep:
         return _decode_deep_png(data, name)
+    return pixels_of(opened, name)
+
+
+def pixels_of(opened: Image.Image, name: str, *, turns: bool = False) -> ImageArray:
+    """A Pillow image of any mode -> (H, W, 3) uint8 RGB. turns: as its EXIF orientation says."""
     try:
         with warnings_named(name):
             opened.load()
-            return _to_rgb(opened, name)
+            return _to_rgb(ImageOps.exif_transpose(opened) if turns else opened, opened.format, name)
     except DAMAGE as error:
         if isinstance(error, DataError):
             raise
@@ -128,9 +133,9 @@ def to_eight_bit(deep: NDArray[np.integer]) -> ImageArray:
     return ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _to_rgb(image: Image.Image, name: str) -> ImageArray:
-    """A loaded Pillow image of any mode -> (H, W, 3) uint8."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+def _to_rgb(image: Image.Image, kind: str | None, name: str) -> ImageArray:
+    """A loaded Pillow image of any mode, from a file of that kind -> (H, W, 3) uint8."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PPM"):
         grey = to_eight_bit(np.asarray(image).astype(np.uint16))
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in {"I", "F"}:

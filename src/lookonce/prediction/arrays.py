@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from lookonce.data.decoders import on_white, to_eight_bit
+from lookonce.data.decoders import on_white, pixels_of, to_eight_bit
 from lookonce.data.images import read_image
 from lookonce.errors import DataError
 from lookonce.prediction.media import ImageSource, Media
@@ -73,8 +73,7 @@ def as_image(value: Any, *, bgr: bool = False, name: str = "image") -> NDArray[n
     if isinstance(value, bytes | bytearray | memoryview):
         return read_image(bytes(value), name=name)
     if isinstance(value, Image.Image):
-        has_alpha = "A" in value.getbands() or "transparency" in value.info
-        return as_image(np.asarray(ImageOps.exif_transpose(value).convert("RGBA" if has_alpha else "RGB")), name=name)
+        return pixels_of(value, name, turns=True)
     pixels = _as_bytes(_channels_last(value, name), name)
     if pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)

@@ -189,8 +189,14 @@ SAME_VALUES: tuple[tuple[str, ...], ...] = (
     ("raw", "logits"),
     ("letterbox", "pad"),
 )
+PYTHON = "python"  # in place of the verb
 # (Verb, spelling) -> what does the same there; NEAR is for all verbs that have the option.
 ELSEWHERE: dict[tuple[str, str], str] = {
+    (PYTHON, "stream"): "iterate over model.stream(source)",
+    (PYTHON, "verbose"): "nothing is printed; the logger `lookonce` has the messages",
+    **dict.fromkeys(
+        ((PYTHON, word) for word in ("half", "fp16", "int8")), "lookonce.export(precision=...) writes a file in it"
+    ),
     ("predict", "nosave"): "did you mean images=false?",
     **dict.fromkeys(
         (("predict", word) for word in ("save_result", "save_images", "save_img")),
