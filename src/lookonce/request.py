@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
-from typing import Annotated, Any, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
 from lookonce.errors import SettingsError, shortened
 from lookonce.parsed import has_only_int64
@@ -53,6 +53,16 @@ def _documented(request: Any) -> str | None:
     inherited = [text.partition(PARAMETERS)[2] for text in texts if PARAMETERS in text]
     own = inspect.cleandoc(request.__doc__ or "")
     return "\n".join([own, *([] if PARAMETERS in own or not inherited else [PARAMETERS]), *inherited])
+
+
+def list_names_of(function: Callable[..., Any]) -> frozenset[str]:
+    """The options that are `Listed`."""
+    hints = get_type_hints(function, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if LISTED in _parts(hint))
+
+
+def _parts(hint: Any) -> list[Any]:
+    return [hint, *(inner for part in get_args(hint) for inner in _parts(part))]
 
 
 def old_names(**names: str) -> Callable[[Taking], Taking]:

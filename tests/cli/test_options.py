@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import pytest
 from raised import raises
 
+from lookonce.cli.app import app_of
 from lookonce.cli.main import run_verb
 from lookonce.cli.options import Options, options_of
 from lookonce.cli.signatures import command_of, placeholder_of, unwrapped
@@ -25,6 +26,10 @@ def evaluate(*, weights: Path, data: str, batch_size: int = 8, decode: bool = Tr
 
 
 def export(weights: Path, *, to: str = "onnx", outputs: str = "detections", batch: int = 1) -> None: ...
+
+
+def of_predict() -> Options:
+    return options_of(app_of("predict", VERBS["predict"])[1], "predict")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,31 @@ def test_words_without_an_option_are_refused_where_there_is_no_place_for_them(of
     with raises(SettingsError, value="photos"):
         of_train.normalised(["photos"])
     assert of_export.normalised(["runs/a-1"]) == ["runs/a-1"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "listed"),
+    [
+        (["a.jpg", "--classes", "dog", "cat"], "--classes dog,cat"),
+        (["--classes=dog", "cat", "a.jpg"], "--classes dog,cat"),
+        (["--classes", "0", "1", "2"], "--classes 0,1,2"),
+        (["a.jpg", "--image-size", "416", "224"], "--image-size 416,224"),
+    ],
+)
+def test_words_of_a_list_without_commas_are_told(tokens: list[str], listed: str) -> None:
+    with raises(SettingsError, listed):
+        of_predict().normalised(tokens)
+
+
+@pytest.mark.parametrize(
+    "tokens", [["--classes", "dog", "0"], ["--classes", "dog", "b.jpg", "c.jpg"], ["a.jpg", "--classes", "dog", "src"]]
+)
+def test_a_source_after_a_list_is_none_of_its_words(
+    tokens: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src").mkdir()
+    assert of_predict().normalised(tokens) == tokens
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -22,6 +22,7 @@ from lookonce.settings.yaml_file import Entry, read_entries
 
 KEY_VALUE = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 ONE_HYPHEN = re.compile(r"-([A-Za-z][\w-]*)(?:=.*)?", re.DOTALL)
+WORD = re.compile(r"[\w-]+")  # no path
 OPTION = re.compile(r"--([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
 
 
@@ -37,7 +38,7 @@ class Options:
     """The options of a verb.
 
     verb: its name; names: its options, with `_`; positional: options that can be given without a name; switches:
-    options that need no value; one_value_each: all others take exactly one, so that in `--ckpt_interval -1` the second
+    options that need no value; lists: those that take words separated by commas; one_value_each: all others take exactly one, so that in `--ckpt_interval -1` the second
     word is a value; takes_old_names: the model zoo's names are passed on unchanged; tolerant: any other name too;
     words: the parameter `*files`, which the parser takes without a name only; new_names: old name of an option -> its
     name; synonyms: the field's other spellings, likewise, when typed: in a file that several verbs share,
@@ -52,6 +53,7 @@ class Options:
     takes_old_names: bool
     tolerant: bool = False
     words: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
     new_names: Mapping[str, str] = field(default_factory=dict)
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
@@ -82,12 +84,26 @@ class Options:
                 value = left.pop(0)
             items.append(Typed(name, value))
         items = self._renamed(items)
+        self._require_commas(items)
         self._require_known(item.name for item in items if isinstance(item, Typed))
         if not self.takes_old_names and not self.tolerant:
             items = self._translated(items, self.positional if left or _has_words(items) else frozenset())
         if not left and any(one == "-" and isinstance(before, str) for before, one in pairwise(items)):
             items, left = [item for item in items if item != "-"], ["--", "-"]  # else the parser takes it for an option
         return [*(item if isinstance(item, str) else self._option(*item) for item in items), *left]
+
+    def _require_commas(self, items: Sequence[str | Typed]) -> None:
+        """SettingsError for `a.jpg --classes dog cat`, as other programs take lists."""
+        for at, item in enumerate(items):
+            if isinstance(item, Typed) and item.name in self.lists:
+                following = takewhile(lambda one: isinstance(one, str), items[at + 1 :])
+                given = [*([] if item.value is None else [item.value]), *map(str, following)]
+                words = [*takewhile(lambda word: WORD.fullmatch(word) and not Path(word).exists(), given)]
+                others = [*items[:at], *items[at + 1 + len(words) - (item.value is not None) :]]
+                if len(words) > 2 or (len(words) == 2 and any(isinstance(other, str) for other in others)):
+                    listed = f"--{item.name.replace('_', '-')} {','.join(words)}"
+                    expected = f"expected commas between the words of a list: {listed}"
+                    raise SettingsError.of(item.name, " ".join(words), expected)
 
     def _require_two_hyphens(self, token: str) -> None:
         """SettingsError for `-thresh`, as Darknet's options are typed, and for a letter; -h is help."""
@@ -263,6 +279,7 @@ def options_of(function: Callable[..., Any], verb: str) -> Options:
         takes_old_names=takes_settings,
         tolerant=bool(flags),
         words=frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.VAR_POSITIONAL),
+        lists=getattr(function, "__list_names__", frozenset()),
         new_names=old_names_of(function),
         synonyms={word: name for word in SAME if word not in of_others and (name := taken_for(word, meant))},
     )

@@ -14,7 +14,7 @@ from cyclopts import Group, Parameter, Token, convert
 from lookonce.errors import SettingsError
 from lookonce.log import progress_of
 from lookonce.on_ranks import RanksRequest
-from lookonce.request import old_names_of
+from lookonce.request import list_names_of, old_names_of
 from lookonce.settings.aliases import ALIASES
 from lookonce.settings.schema import GROUPS, Settings, default_of, group_of, help_of, unit_of
 from lookonce.settings.text import PLACES, choices_of, kinds_in_words, kinds_of, to_text
@@ -77,6 +77,7 @@ def command_of(
         call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)
     call.__name__ = function.__name__
     call.__old_names__ = old_names_of(function)  # type: ignore[attr-defined]
+    call.__list_names__ = list_names_of(function)  # type: ignore[attr-defined]
     return call
 
 
