@@ -1,4 +1,7 @@
-"""The accelerators and cores of this process; alone names kinds of accelerators."""
+"""Devices of PyTorch: `--device auto` is a GPU (cuda, xpu) or NPU if there is one, else the CPU.
+
+No other module names PyTorch's kinds of accelerators. The cores of a process are pinned here too.
+"""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Exit codes of `lookonce` and of the C++ program `lookonce-infer`; docs/exit-codes.md is made from them."""
+"""Exit codes of `lookonce` and of the C++ program `lookonce-infer`: 0 also without detections, 1 for wrong data.
+
+docs/exit-codes.md is made from them.
+"""
 
 from enum import IntEnum
 

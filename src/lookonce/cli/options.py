@@ -1,4 +1,4 @@
-"""What was typed for a verb: its options by any of their spellings, settings and words."""
+"""What was typed for a verb: its options by any of their spellings, settings and words; their help: signatures.py."""
 
 import inspect
 import re

@@ -1,4 +1,7 @@
-"""A verb's function as the parser takes it: parameters with placeholders, groups, help and defaults; all settings."""
+"""A verb's function as the parser takes it: options with defaults and help text (docstring of the verb; schema.py).
+
+Also their placeholders and groups, and all settings as options.
+"""
 
 import inspect
 import re

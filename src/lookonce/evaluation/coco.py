@@ -1,4 +1,4 @@
-"""COCO's detection metric (mAP: AP and AR), equal to pycocotools to the last digit.
+"""COCO's detection metric (mAP: AP and AR), computed by hotcoco, equal to pycocotools to the last digit.
 
 hotcoco matches the detections; the means over its arrays are taken here, in pycocotools' order of summation.
 Source: cocodataset.org/#detection-eval; pycocotools `cocoeval.py`.

@@ -1,4 +1,4 @@
-"""Label assignment: an assigner chooses which ground-truth box each prediction learns.
+"""Label assignment: an assigner chooses which box each prediction learns; `assign_top`: positive predictions per box.
 
 An assigner returns one map per head, `assigned` (B, H, W, A) int64: the row of the assigned ground truth in the padded
 boxes, or -1 for background. All boxes of a batch are assigned at once, in static shapes and without a Python loop.

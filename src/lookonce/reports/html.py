@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file for phones and large screens, with a light and a dark theme."""
+"""The HTML of a report, self-contained, in a light and a dark theme; workflows/report.py writes it as report.html."""
 
 from collections.abc import Callable, Sequence
 from html import escape

@@ -1,4 +1,4 @@
-"""The HTTP application: /detect, health, metrics, OpenAPI, the page, and the doors of other programs' clients."""
+"""The HTTP application: /detect for predictions, health, metrics, OpenAPI, the page, and doors of other programs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

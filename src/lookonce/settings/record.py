@@ -1,4 +1,7 @@
-"""The model record: classes, anchors, thresholds, preprocessing; stored in every checkpoint and exported file."""
+"""The model record: classes, anchors, preprocessing, thresholds; also the default of `predict --threshold`.
+
+Stored in every checkpoint and exported file.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal

@@ -1,4 +1,6 @@
-"""Every setting of a training run: name, type, range, unit, help and default. No other module defines a default.
+"""Every setting of a training run: name, type, range, unit, help text and default.
+
+No other module defines a default of a training run; that of `--threshold` of `predict` is in settings/record.py.
 
 A recipe, a YAML file and the command line override these values in that order (settings/resolve.py). The command line's
 help, `lookonce config` and docs/settings.md are generated from this table.

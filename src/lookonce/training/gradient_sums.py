@@ -1,4 +1,4 @@
-"""Gradient averaging over the ranks (as DDP), in fixed buckets while the backward pass computes the rest."""
+"""The gradients of several GPUs (ranks) summed by all-reduce and averaged, as DDP does, during the backward pass."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

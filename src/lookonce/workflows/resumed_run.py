@@ -1,4 +1,4 @@
-"""The run that `train` resumes, and its settings; `FREE_WHEN_RESUMING`: what a resume may change."""
+"""The run that `train` resumes; `FREE_WHEN_RESUMING`: what a resume may change; a new run is named after its data."""
 
 from collections.abc import Mapping
 from pathlib import Path

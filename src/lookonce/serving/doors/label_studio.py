@@ -1,4 +1,4 @@
-"""Label Studio's machine learning backend: predictions for its tasks, with the first model.
+"""Label Studio's machine learning backend: /predict, predictions for its tasks, with the first model.
 
 Source: HumanSignal/label-studio-ml-backend, label_studio_ml/api.py (the paths and their JSON), and the rectangles of
 Label Studio's results, in percent of the image.
