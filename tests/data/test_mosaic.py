@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats
 from lookonce.data.augment import Augmentation, AugmentationParams
-from lookonce.data.compose import (
+from lookonce.data.dataset import Dataset
+from lookonce.data.mosaic import (
     CENTER_RANGE,
     CORNERS,
     DRAWS_PER_SAMPLE,
@@ -17,7 +18,6 @@ from lookonce.data.compose import (
     CompositionPlan,
     sample_plan,
 )
-from lookonce.data.dataset import Dataset
 from lookonce.data.order import EpochOrder
 from lookonce.letterbox import ImageArray
 from lookonce.settings.record import Preprocessing

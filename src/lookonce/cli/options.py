@@ -38,11 +38,11 @@ class Options:
     """The options of a verb.
 
     verb: its name; names: its options, with `_`; positional: options that can be given without a name; switches:
-    options that need no value; lists: those that take words separated by commas; one_value_each: all others take exactly one, so that in `--ckpt_interval -1` the second
-    word is a value; takes_old_names: the model zoo's names are passed on unchanged; tolerant: any other name too;
-    words: the parameter `*files`, which the parser takes without a name only; new_names: old name of an option -> its
-    name; synonyms: the field's other spellings, likewise, when typed: in a file that several verbs share,
-    `score_threshold` is the one of training.
+    options that need no value; lists: those that take words separated by commas; one_value_each: all others take
+    exactly one, so that in `--ckpt_interval -1` the second word is a value; takes_old_names: the model zoo's names are
+    passed on unchanged; tolerant: any other name too; words: the parameter `*files`, which the parser takes without a
+    name only; new_names: old name of an option -> its name; synonyms: the field's other spellings, likewise, when
+    typed: in a file that several verbs share, `score_threshold` is the one of training.
     """
 
     verb: str

@@ -1,4 +1,4 @@
-"""Augmentation (crop, flip, scale, colour) of single images; compose.py has mosaic and mixup.
+"""Augmentation (crop, flip, scale, colour) of single images; mosaic.py has mosaic and mixup.
 
 A *tile* is one image in a network input: the only one, or one of the four of a mosaic. Images are uint8 (H, W, 3) RGB.
 Three steps, so that only visible pixels are computed: `params_of` turns random numbers into parameters,

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from lookonce.boxes import Floats
 from lookonce.data.augment import Augmentation
-from lookonce.data.compose import Composition, sample_plan
 from lookonce.data.dataset import Dataset
 from lookonce.data.images import read_image, require_size
+from lookonce.data.mosaic import Composition, sample_plan
 from lookonce.data.order import EpochOrder, batch_size_hw
 from lookonce.errors import DataError, require_setting
 from lookonce.letterbox import ImageArray, fit

@@ -1,4 +1,4 @@
-"""Compose the network inputs of a training batch: one image each, four (mosaic), or a blend of two inputs (mixup).
+"""Mosaic and mixup: a network input of training from one image, four (mosaic), or two other inputs blended (mixup).
 
 `sample_plan` draws all random numbers of a batch before any image is read; `Composition` executes the plan.
 Sources: Bochkovskiy et al. 2020 (mosaic), Zhang et al. 2018 (mixup).
