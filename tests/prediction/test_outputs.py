@@ -124,7 +124,7 @@ def test_without_images_the_files_are_whole(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_an_error_on_the_way_leaves_what_was_found(tmp_path):
+def test_an_interruption_leaves_what_was_found_and_says_so(tmp_path, caplog):
     context = Context(folder=tmp_path, record=RECORD, head={"weights": "w"})
 
     def interrupted() -> None:
@@ -134,4 +134,5 @@ def test_an_error_on_the_way_leaves_what_was_found(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert len(json.loads((tmp_path / "detections.json").read_text(encoding="utf-8"))["images"]) == 1

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lookonce.boxes import xyxy_to_cxcywh, xyxy_to_xywh
+from lookonce.log import get_logger
 from lookonce.prediction.result import PredictedImage
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import to_json, write_csv
@@ -197,6 +198,7 @@ def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, st
             yield outputs
         except KeyboardInterrupt:
             _finish(outputs, failed)
+            get_logger().warning("%s: has the results of the images before the interruption alone", context.folder)
             raise
         _finish(outputs, failed)
 
