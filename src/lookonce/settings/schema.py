@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lookonce.settings import values as kinds
 from lookonce.settings.contradictions import CONTRADICTIONS
+from lookonce.settings.record import Thresholds
 
 # Group of settings -> heading, in the order of help and docs.
 GROUPS = {
@@ -32,6 +33,7 @@ GROUPS = {
 }
 # Defaults that optimizer=sgd replaces: those above them suit adamw only.
 WITH_SGD = {"lr": 0.02, "momentum": 0.937, "weight_decay": 5e-4}
+THRESHOLDS = Thresholds()  # the defaults of evaluation
 
 
 def _setting(default: Any, group: str, description: str | None = None, *, unit: str = "", **limits: Any) -> Any:
@@ -326,15 +328,15 @@ class Settings(BaseModel):
     [[r,g,b],[r,g,b]] the same with this mean and std."""
 
     # Evaluation
-    iou_threshold: float = _setting(0.5, "evaluation", gt=0, le=1)
+    iou_threshold: float = _setting(THRESHOLDS.iou, "evaluation", gt=0, le=1)
     """NMS IoU threshold: of two boxes of one class with a higher IoU, the lower-scoring one is removed."""
-    score_threshold: float = _setting(0.001, "evaluation", ge=0, lt=1)
+    score_threshold: float = _setting(THRESHOLDS.evaluation_score, "evaluation", ge=0, lt=1)
     """Confidence threshold of evaluation; COCO's metric needs a low one."""
-    max_detections: int = _setting(300, "evaluation", unit="boxes", ge=1)
+    max_detections: int = _setting(THRESHOLDS.max_detections, "evaluation", unit="boxes", ge=1)
     """Maximum detections per image, highest confidence first."""
-    multi_label: bool = _setting(True, "evaluation")
+    multi_label: bool = _setting(THRESHOLDS.multi_label, "evaluation")
     """Multi-label NMS: one box may be detected as several classes; false keeps only its best class."""
-    agnostic: bool = _setting(False, "evaluation")
+    agnostic: bool = _setting(THRESHOLDS.agnostic, "evaluation")
     """Class-agnostic NMS: a box is removed by a better one of any class, not only of its own."""
     eval_batch_size: int = _setting(8, "evaluation", unit="images", ge=1)
     """Batch size of evaluation; does not affect the result."""
