@@ -31,6 +31,7 @@ from lookonce.weights.load import load_weights
 from lookonce.workflows.check import check
 from lookonce.workflows.evaluate import evaluate as evaluate_verb
 from lookonce.workflows.export_reference import calibration_set, canvases_of
+from lookonce.workflows.resumed_run import settings_and_run
 from lookonce.workflows.train import train
 from lookonce.workflows.validation_split import with_val_of
 
@@ -115,6 +116,23 @@ def test_the_checkpoint_scores_what_training_said(trained: TrainResult, data: Pa
     model, record = load_weights(trained.run.last)
     metrics, _ = evaluate(Detector(PyTorchRuntime(model, record)), open_data(data).split("val"))
     assert metrics.twelve() == {name: trained.metrics[name] for name in metrics.twelve()}
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("link", "link"),
+        ("../straße/link/", "link"),
+        ("table/data.yaml", "table"),
+        (".", "straße"),
+        ("table/..", "straße"),
+    ],
+)
+def test_a_run_is_called_after_the_data_as_typed(tmp_path: Path, monkeypatch, typed: str, name: str) -> None:
+    (tmp_path / "straße" / "table").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "straße")
+    Path("link").symlink_to("table")
+    assert settings_and_run({"data": typed})[0].name == name
 
 
 def test_the_record_says_where_the_weights_come_from(trained: TrainResult, data: Path) -> None:

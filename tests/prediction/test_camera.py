@@ -14,6 +14,7 @@ from raised import raises
 from lookonce.errors import DataError
 from lookonce.prediction import camera
 from lookonce.prediction.camera import LatestFrame, camera_frames, screen_frames
+from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 
 
@@ -108,4 +109,4 @@ def test_without_a_screen_the_error_says_what_is_needed(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with raises(DataError, "DISPLAY", value="screen"):
-        next(screen_frames())
+        find_media("screen")

@@ -229,6 +229,23 @@ def test_a_state_dict_alone_is_refused_with_the_reason(tmp_path: Path) -> None:
         read_ultralytics(tmp_path / "x.pt", ReadOptions())
 
 
+@pytest.mark.usefixtures("modules")
+def test_the_anchor_free_network_of_the_package_is_named(tmp_path: Path) -> None:
+    network = make_network()
+    network.model[-1].reg_max = 16
+    del network.model[-1].anchors
+    with raises(WeightsError, "anchor-free", "ultralytics/yolov3", path="x.pt"):
+        read_ultralytics(save(tmp_path / "x.pt", network), ReadOptions())
+
+
+def test_torchscript_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        for name in ("data.pkl", "constants.pkl"):
+            archive.writestr(f"x/{name}", b"")
+    with raises(WeightsError, "TorchScript", path="x.pt"):
+        read_ultralytics(tmp_path / "x.pt", ReadOptions())
+
+
 class Harm:
     """Runs a command when it is unpickled."""
 

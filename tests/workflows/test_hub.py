@@ -2,6 +2,7 @@ import os
 import shutil
 import types
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -114,6 +115,18 @@ def test_the_hub_takes_it_privately_and_gives_it_back(checkpoint: Path, tmp_path
 def test_what_the_hub_refuses_is_told_in_a_line(tmp_path: Path, server: FakeHub) -> None:
     with raises(LookonceError, "someone/none", "401 Client Error"):
         hub.pull("someone/none", tmp_path / "mine")
+
+
+class ConnectError(Exception):
+    """As the hub's HTTP client raises it."""
+
+
+def test_a_hub_that_is_not_reached_is_told_in_a_line(
+    checkpoint: Path, server: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "create_repo", Mock(side_effect=ConnectError("Name or service not known")))
+    with raises(LookonceError, "someone/cats", "not known"):
+        hub.push(checkpoint, "someone/cats")
 
 
 def test_a_flipped_bit_on_the_way_is_noticed(checkpoint: Path, tmp_path: Path, server: FakeHub) -> None:

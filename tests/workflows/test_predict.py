@@ -277,6 +277,12 @@ def test_options_out_of_range_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_class_that_the_checkpoint_does_not_have_is_an_error_before_it_is_loaded(weights, folder, monkeypatch):
+    monkeypatch.setattr("lookonce.workflows.predict.load_runtime", None)  # loads PyTorch, which takes seconds
+    with raises(SettingsError, setting="classes", value="cow"):
+        predict(str(folder), weights=weights.with_name("best"), classes="dog,cow")
+
+
 @pytest.mark.parametrize(("word", "name"), [("yolo", "labels"), ("crops", "crops")])
 def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word, name):
     (tmp_path / name).mkdir()

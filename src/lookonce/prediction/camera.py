@@ -59,13 +59,16 @@ def screen_frames() -> Generator[Frame]:
     started = time.monotonic()
     while True:
         begun = time.monotonic()
-        try:
-            image = np.asarray(ImageGrab.grab().convert("RGB"))
-        except OSError as error:
-            problem = f"cannot be read ({error}); expected a display (on Linux: X11, with DISPLAY set)"
-            raise DataError(f"screen: {problem}", value="screen") from error
-        yield _frame(image, started)
+        yield _frame(screenshot(), started)
         time.sleep(max(0.0, begun + SCREEN_SECONDS - time.monotonic()))
+
+
+def screenshot() -> NDArray[np.uint8]:
+    try:
+        return np.asarray(ImageGrab.grab().convert("RGB"))
+    except OSError as error:
+        problem = f"cannot be read ({error}); expected a display (on Linux: X11, with DISPLAY set)"
+        raise DataError(f"screen: {problem}", value="screen") from error
 
 
 def reconnecting(

@@ -110,7 +110,7 @@ def described(record: ModelRecord) -> dict[str, str]:
     return record.versions | {
         "dialect": f"{record.dialect.name}, {record.dialect.activation}",
         "input": f"{sides_in_words(record.image_size)} pixels, {given.resize}, {given.color_order}",
-        "channels": ", ".join(map(str, record.channels)),
+        "output channels of each convolution": ", ".join(map(str, record.channels)),
         "anchors, pixels": "  ".join(f"{width:g}×{height:g}" for width, height in record.anchors),
         "NMS": ", ".join([*nms, *(["class-agnostic"] if thresholds.agnostic else [])]),
         "training data, SHA-256": record.data_hash or "unknown",

@@ -12,11 +12,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
 
 from lookonce.errors import WeightsError
 from lookonce.log import get_logger
@@ -33,6 +31,9 @@ from lookonce.storage import (
     sha256_file,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 RECORD_FILE = "record.json"
 TRAINING_ARRAYS_FILE = "training.safetensors"
 TRAINING_FILE = "training.json"
@@ -47,7 +48,7 @@ class TrainingState:
     tensors: name -> array, any dtype; values: any JSON values (floats are restored bit-exactly).
     """
 
-    tensors: Mapping[str, Tensor]
+    tensors: "Mapping[str, Tensor]"
     values: Mapping[str, Any]
 
 
@@ -56,7 +57,7 @@ class Checkpoint:
     """A verified checkpoint. state: name -> float32 array of the network, on the CPU."""
 
     folder: Path
-    state: Mapping[str, Tensor]
+    state: "Mapping[str, Tensor]"
     record: ModelRecord
     training: TrainingState | None
 
@@ -64,7 +65,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path,
     *,
-    state: Mapping[str, Tensor],
+    state: "Mapping[str, Tensor]",
     record: ModelRecord,
     training_state: TrainingState | None = None,
     previous: Path | None = None,
@@ -215,12 +216,16 @@ def _complete(folder: Path) -> Path:
     )
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
+def _write_arrays(path: Path, arrays: "Mapping[str, Tensor]") -> None:
+    from safetensors.torch import save  # and PyTorch, which the record does not need
+
     # Written by Python, not by safetensors, whose error hides that the disk is full.
     path.write_bytes(save({name: array.detach().cpu().contiguous() for name, array in arrays.items()}))
 
 
-def _read_arrays(path: Path) -> dict[str, Tensor]:
+def _read_arrays(path: Path) -> "dict[str, Tensor]":
+    from safetensors.torch import load
+
     try:
         return load(read_regular_file(path))  # `load_file` refuses a path that is not UTF-8
     except (SafetensorError, OSError) as error:

@@ -208,7 +208,7 @@ def _reached(wanted: Sequence[Convolution], count: int, source: str, cfg: Path |
     if fits and (cfg is not None or kept + 1 < len(wanted)):
         return kept + 1
     if cfg is None:
-        problem = "a .weights file needs its .cfg; name the .cfg too, or put it in the same folder under the same name"
+        problem = "a .weights file needs its .cfg; put it in the same folder under the same name (`convert` takes both)"
         raise WeightsError.at(source, problem)
     where = f"ends inside {wanted[kept].name}" if kept < len(wanted) else "continues after the last convolution"
     raise WeightsError.at(

@@ -13,6 +13,7 @@ from lookonce.model.yolov3_tiny import YoloV3Tiny
 from lookonce.remote.local_copy import local_file
 from lookonce.settings.names import counted
 from lookonce.settings.record import MODEL_FILE, ModelRecord, parse_record, problem_of
+from lookonce.shown import command
 from lookonce.storage import read_regular_file, require_content
 from lookonce.weights.beside import record_file, with_record_beside
 from lookonce.weights.checkpoint import Checkpoint, load_checkpoint
@@ -20,7 +21,7 @@ from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.darknet import is_darknet_weights, read_darknet
 from lookonce.weights.foreign import ForeignWeights, ReadOptions, read_names
 from lookonce.weights.mindspore import read_mindspore
-from lookonce.weights.pull import find_checkpoint, find_weights
+from lookonce.weights.pull import find_checkpoint, find_weights, weights_folder
 from lookonce.weights.ultralytics import read_ultralytics
 
 HEADS = ("head32.", "head16.", "head8.")
@@ -67,7 +68,8 @@ def open_checkpoint(path: Path, names: Path | None = None, *, rename: bool = Fal
 def _of_another_program(path: Path, names: Path | None) -> Checkpoint:
     """Reads a file as `lookonce convert` does, with the .cfg, .names and record of the same name beside it."""
     if foreign_kind(path) == ULTRALYTICS_PT:
-        raise WeightsError.at(path, f"holds pickled objects; convert it first with `lookonce convert {path}`")
+        first = command("convert", path, "--output", weights_folder() / path.stem)
+        raise WeightsError.at(path, f"holds pickled objects; convert it first with `{first}`")
     lists = [local_file(names)] if names else [] if record_file(path).is_file() else _beside(path, ".names")
     read = read_foreign([path], ReadOptions(class_names=tuple(name for file in lists for name in read_names(file))))
     for words in read.notes:

@@ -243,6 +243,8 @@ def _open_zip(path: Path) -> tuple[Any, Content]:
     if len(pickles) != 1:
         raise RefusedError(f"a zip file with {len(pickles)} files data.pkl; expected one, as in a .pt of PyTorch")
     prefix = pickles[0].removesuffix("data.pkl")
+    if prefix + "constants.pkl" in members:
+        raise RefusedError("is TorchScript, a program for inference; expected the weights that it was made from")
 
     def member(name: str) -> bytes:
         if prefix + name not in members:

@@ -121,6 +121,10 @@ def _record(pickled: Pickled, options: ReadOptions, source: str) -> ModelRecord:
     weights = [f"{CONVOLUTION_LAYERS[place]}.conv.weight" for _, place in LAYERS if place]
     anchors = pickled.arrays.get(f"{DETECT}.anchors")
     strides = pickled.modules[DETECT].attributes.get("stride")
+    if "reg_max" in pickled.modules[DETECT].attributes:
+        problem = "is an anchor-free network of the Ultralytics package (yolov3-tinyu), which cannot be converted"
+        anchors_in = "expected the yolov3-tiny.pt with anchors of the repository ultralytics/yolov3"
+        raise WeightsError.at(source, f"{problem}; {anchors_in}; or train anew, from `--weights coco`")
     if anchors is None or anchors.ndim != 3 or anchors.shape[::2] != (2, 2) or not anchors.size:
         raise WeightsError.at(source, f"{DETECT} has no anchors of shape (2, anchors, 2); expected two heads")
     if strides != HEAD_STRIDES:

@@ -123,8 +123,9 @@ def pull(
     if not is_repository(source):
         return _copy(Path(source), output)
     with temporary_folder() as temporary:
+        hub = _hub()
         with _errors_explained(source):
-            _hub().snapshot_download(source, revision=revision, local_dir=temporary, allow_patterns=CHECKPOINT_FILES)
+            hub.snapshot_download(source, revision=revision, local_dir=temporary, allow_patterns=CHECKPOINT_FILES)
         return _copy(temporary, output)
 
 
@@ -174,6 +175,6 @@ def _errors_explained(repository: str) -> Iterator[None]:
     """The hub's errors, of which there are dozens, as one of ours."""
     try:
         yield
-    except (OSError, ValueError) as error:  # HfHubHTTPError and connection errors are OSErrors
+    except Exception as error:  # HfHubHTTPError is an OSError; the errors of its HTTP client are no subclass of one
         check = "is the name right, the machine online, and are you logged in with `hf auth login`?"
         raise LookonceError(f"{repository}: the Hugging Face Hub says no ({first_line(error)}); {check}") from error

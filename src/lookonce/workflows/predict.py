@@ -29,12 +29,13 @@ from lookonce.prediction.window import Window
 from lookonce.rank_group import SINGLE_RANK, RankGroup
 from lookonce.request import takes
 from lookonce.runtimes.base import Runtime
-from lookonce.runtimes.registry import device_of, load_runtime
+from lookonce.runtimes.registry import choose_runtime, device_of, load_runtime
 from lookonce.settings.names import counted, few
 from lookonce.shown import command
 from lookonce.signals import StopRequest, stop_on_signals
 from lookonce.storage import is_free, only_writer, output_folder
-from lookonce.weights.pull import find_weights
+from lookonce.weights.checkpoint import read_record
+from lookonce.weights.pull import find_checkpoint, find_weights
 from lookonce.workflows.predict_request import (
     PredictRequest,
     detector_of,
@@ -124,6 +125,8 @@ def predict(request: PredictRequest) -> Predicted:
 
 def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
     media, weights = request.media(), find_weights(request.chosen_weights)  # before anything slow
+    if request.classes is not None and choose_runtime(weights, request.runtime) == "pytorch" and weights.is_dir():
+        chosen_labels(request.classes, read_record(find_checkpoint(weights)).class_names)
     loaded = load_runtime(weights, **request.opening)
     return predict_with(loaded, request, media=media, rank_group=rank_group)
 

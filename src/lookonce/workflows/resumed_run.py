@@ -1,5 +1,6 @@
 """The run that `train` resumes; `FREE_WHEN_RESUMING`: what a resume may change; a new run is named after its data."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -46,7 +47,7 @@ def named_after_data(resolved: Resolved) -> Settings:
         get_logger().warning(note)
     if resolved.origins["name"] != DEFAULT_ORIGIN or not settings.data:
         return settings
-    data = Path(settings.data).resolve()
+    data = Path(os.path.abspath(settings.data))  # noqa: PTH100 (a link has the name that was typed)
     named = data if data.is_dir() or data.stem not in ("data", "dataset") else data.parent
     return settings.model_copy(update={"name": named.stem or settings.name})
 
