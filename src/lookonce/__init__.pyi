@@ -140,7 +140,7 @@ def doctor(*, bundle: _Path | None = ..., run: _Path | None = ...) -> Health: ..
 def eval(
     *,
     weights: _Path | None = ...,
-    data: _Path,
+    data: _Path | None = ...,
     images: _Path | None = ...,
     follow_links: bool = ...,
     split: str = ...,
@@ -171,7 +171,7 @@ def eval(
 def evaluate(
     *,
     weights: _Path | None = ...,
-    data: _Path,
+    data: _Path | None = ...,
     images: _Path | None = ...,
     follow_links: bool = ...,
     split: str = ...,

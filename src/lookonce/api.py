@@ -118,8 +118,8 @@ class LoadedDetector:
         request = self._request(source, options)
         return stream(self._runtime_of(request), request, media_of(source, bgr=bgr, follow_links=request.follow_links))
 
-    def evaluate(self, data: str | PathLike[str], **options: Any) -> "Evaluation":
-        """`lookonce eval --data DATA`, with the same options."""
+    def evaluate(self, data: str | PathLike[str] | None = None, **options: Any) -> "Evaluation":
+        """`lookonce eval --data DATA`, with the same options; data: by default those that the run was trained on."""
         from lookonce.workflows.evaluate import evaluate
 
         given: dict[str, Any] = {"data": data, **self._options, **options}

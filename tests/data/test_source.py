@@ -263,3 +263,16 @@ def test_the_labels_of_one_image_among_others_suggest_their_folder(
     files[1].unlink()
     open_data(files[0])
     assert not caplog.records
+
+
+def test_the_warnings_of_a_folder_that_is_both_train_and_val_are_logged_once(
+    tmp_path: Path, save_image: Save, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        save_image(tmp_path / f"{name}.png")
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text("names: [dog]\ntrain: .\nval: .\n")
+    source = open_data(tmp_path)
+    assert source.split("train").image_paths == source.split("val").image_paths
+    [line] = caplog.messages
+    assert line.startswith("1 x no-label-file")

@@ -85,6 +85,7 @@ def test_an_unknown_name_is_refused():
         {"start_epoch": 100},
         {"nominal_batch": 64, "accumulate": 2},
         {"freeze_stages": 3},
+        {"weights": "scratch"},
         {"patience": 5, "eval_every": 0},
         {"time": "30"},
         {"time": "soon"},

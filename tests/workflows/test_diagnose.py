@@ -19,6 +19,7 @@ from lookonce.settings.schema import Settings
 from lookonce.training.run_folder import RunFolder
 from lookonce.training.trainer import TrainResult
 from lookonce.workflows.diagnose import ScoreMonitor, as_text, diagnose
+from lookonce.workflows.evaluate import evaluate
 from lookonce.workflows.train import open_splits, train
 from lookonce.workflows.validation_split import data_of_run
 
@@ -235,11 +236,12 @@ def test_a_learning_rate_a_hundred_times_too_high_is_named_during_training_and_a
 
 def test_data_that_were_moved_after_training_name_the_run_and_its_settings(tmp_path: Path) -> None:
     run, data = tmp_path / "run", str(tmp_path / "gone")
-    run.mkdir()
+    (run / "checkpoints").mkdir(parents=True)
     (run / "settings.yaml").write_text(f"data: {data}\n")
     for read in (
         lambda: data_of_run({"data": data}, run),
         lambda: diagnose(run),
+        lambda: evaluate(weights=run / "checkpoints"),
         lambda: open_splits(Settings(data=data), RunFolder(run)),
     ):
         with raises(DataError, str(run / "settings.yaml"), path="gone"):

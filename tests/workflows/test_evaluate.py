@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from raised import raises
 
+import lookonce
 from lookonce.data.source import open_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.analysis import analyse
@@ -185,6 +186,23 @@ def test_thresholds_are_stored_where_there_is_a_checkpoint(coco: Path, foreign: 
 def test_the_batch_size_is_checked_before_data_and_weights():
     with raises(SettingsError, setting="batch_size", value=0):
         evaluate(data="none", weights="none", batch_size=0)
+
+
+def test_without_data_that_of_the_run_is_scored(
+    coco: Path, weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"resamples": 0, "sheet_images": 0}
+    with raises(SettingsError, setting="data"):
+        evaluate(weights=weights, **options)
+    (weights / "settings.yaml").write_text(f"data: {coco}\nimages: {tmp_path}\n")
+    asked = evaluate(weights=weights, data=coco, images=tmp_path, **options, output=tmp_path / "asked")
+    for number, inside in enumerate((weights, weights / "checkpoints" / "best")):
+        caplog.clear()
+        with caplog.at_level("INFO", logger="lookonce"):
+            own = evaluate(weights=inside, **options, output=tmp_path / str(number))
+        assert own.metrics == asked.metrics
+        assert str(coco) in caplog.messages[0]
+    assert lookonce.load(weights).evaluate(**options, output=tmp_path / "python").metrics == asked.metrics
 
 
 def test_storing_thresholds_is_offered_for_checkpoints_alone(

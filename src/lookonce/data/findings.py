@@ -47,11 +47,13 @@ def ignore(_: Finding) -> None:
 class RaiseOnError:
     """The report of training and evaluation: raises the first error; `log` logs all warnings together at the end.
 
-    data: the data set, for the command that lists all errors.
+    data: the data set, for the command that lists all errors. logged: lines that are not logged again, as those of a
+    folder that is both train and val; `log` adds its own.
     """
 
-    def __init__(self, data: str | Path = "DATA", *, shown: int = 3) -> None:
+    def __init__(self, data: str | Path = "DATA", *, shown: int = 3, logged: set[str] | None = None) -> None:
         self._data, self._shown = data, shown
+        self._logged = set() if logged is None else logged
         self._warnings: dict[str, list[Finding]] = defaultdict(list)
 
     def __call__(self, finding: Finding) -> None:
@@ -66,7 +68,10 @@ class RaiseOnError:
         """Log one line for each kind of warning: the count and the first messages."""
         for name, findings in self._warnings.items():
             more = f"; and {len(findings) - self._shown} more" if len(findings) > self._shown else ""
-            get_logger().warning(f"{len(findings)} x {name}: {_listed(findings[: self._shown])}{more}")
+            line = f"{len(findings)} x {name}: {_listed(findings[: self._shown])}{more}"
+            if line not in self._logged:
+                get_logger().warning(line)
+            self._logged.add(line)
         self._warnings.clear()
 
 

@@ -27,6 +27,7 @@ _SPLIT_WORD = re.compile(
 OTHER_IMAGE_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg", ".tga", ".exr", ".hdr"}
 )
+_OF_AN_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # Label Studio puts eight hex digits before the name of an upload
 _AMBIGUOUS = ""
 _HEAD_BYTES = 1 << 16
 _OF_THE_SYSTEM = frozenset({"thumbs.db", "desktop.ini"})  # Windows puts them beside images
@@ -115,7 +116,8 @@ class Listing:
 
 
 class Locator:
-    """Finds the one file whose path ends like a written path: in the most folders, uniquely or not at all."""
+    """Finds the one file whose path ends like a written path: in the most folders, uniquely or not at all; of an upload
+    to Label Studio that is not there, the file with its original name."""
 
     def __init__(self, files: Iterable[str], *, stems: bool = False) -> None:
         self._stems = stems
@@ -142,7 +144,8 @@ class Locator:
                     return file
             if (None, tail) in self._by_tail:
                 return None
-        return None
+        original = _OF_AN_UPLOAD.sub("", parts[-1]) if parts else ""
+        return self.find(original, said) if original and original != parts[-1] else None
 
 
 def _local(written: str) -> str:

@@ -40,6 +40,7 @@ class DataSource:
         self.boxes: BoxConvention | None = None  # another convention than that of the format, as the user says
         self.num_held_out: int | None = None  # images of train that became val; 0: none can; None: not tried
         self._loaded: dict[str, Dataset] = {}
+        self._logged: set[str] = set()
 
     def __repr__(self) -> str:
         return f"DataSource({str(self.origin)!r}, {self.format}, {', '.join(self.splits)})"
@@ -55,7 +56,7 @@ class DataSource:
     def split(self, name: str) -> Dataset:
         """One split. DataError at the first error; logs a warning for annotations that were left out or changed."""
         if name not in self._loaded:
-            report = RaiseOnError(self.origin)
+            report = RaiseOnError(self.origin, logged=self._logged)
             self._loaded[name] = self.read(name, report)
             report.log()
         return self._loaded[name]

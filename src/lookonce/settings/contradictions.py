@@ -24,6 +24,11 @@ CONTRADICTIONS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "expected loaded weights, random ones would stay frozen; set weights or backbone_weights too",
     ),
     (
+        "weights",
+        lambda s: str(s.weights) in {"random", "scratch"} and not s.weights.exists(),
+        "training starts from random weights where it is given none; leave weights out",
+    ),
+    (
         "names",
         lambda s: s.names is not None and not s.weights,
         "expected together with weights, whose classes it names; set weights too",

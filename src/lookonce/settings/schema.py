@@ -48,8 +48,8 @@ class Settings(BaseModel):
 
     # Data
     data: str = _setting("", "data")
-    """Labelled images: a folder in COCO or VOC layout, a YOLO data.yaml, a small YAML file that names images and
-    annotations, or a COCO .json file (then set images too). Required for training."""
+    """Labelled images: a folder or .zip in any layout of docs/data.md (COCO, YOLO, VOC, LabelMe, CVAT, Label Studio,
+    CSV ...), a data.yaml, or an annotation file (then set images if they lie elsewhere). Required for training."""
     images: Path | None = _setting(None, "data")
     """Image folder; needed only where the annotations do not name it."""
     follow_links: bool = _setting(False, "data")

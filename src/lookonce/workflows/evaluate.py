@@ -24,7 +24,7 @@ from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
-from lookonce.reports.content import shown_from
+from lookonce.reports.content import read_run, shown_from
 from lookonce.reports.sheets import write_sheets
 from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
@@ -36,7 +36,7 @@ from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
 from lookonce.workflows.stored_thresholds import can_store, checkpoint_to_describe, store_thresholds
-from lookonce.workflows.validation_split import split_to_score
+from lookonce.workflows.validation_split import require_data_of_run, run_of, split_to_score
 
 INTERVALS = ("AP", "AP50")
 
@@ -57,6 +57,7 @@ class EvaluateRequest(DetectorRequest):
         Darknet's .weights.
     data
         Labelled images: a data set in any layout of docs/data.md, or an annotation JSON together with --images.
+        Default: the data set that the run of --weights was trained on.
     images
         Image folder of an annotation JSON; --results needs none.
     follow_links
@@ -86,7 +87,7 @@ class EvaluateRequest(DetectorRequest):
     """
 
     weights: Path | None = None
-    data: Path
+    data: Path | None = None
     images: Path | None = None
     follow_links: bool = False
     split: str = "val"
@@ -150,6 +151,8 @@ class Evaluation(Printed):
 
 @takes(EvaluateRequest)
 def evaluate(request: EvaluateRequest) -> Evaluation:
+    if request.data is None:
+        request = _with_data_of_run(request)
     several = request.several()
     if several is None:
         return _evaluate(request, on_progress=request.on_progress)
@@ -161,6 +164,25 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     return in_ranks(several, device, _evaluate, options, on_progress=request.on_progress)
 
 
+def _with_data_of_run(request: EvaluateRequest) -> EvaluateRequest:
+    """The request with the data that its weights were trained on. SettingsError if they are no run's."""
+    weights = None if request.weights is None else find_weights(request.weights)
+    run = run_of(weights)
+    settings = {} if run is None else read_run(run).settings
+    if run is None or not settings.get("data"):
+        problem = f"not given, and {request.weights or request.results} is in no run folder, which would name its data"
+        raise SettingsError(f"data: {problem}; add --data DATA", setting="data")
+    require_data_of_run(settings, run)
+    get_logger().info(f"data: {settings['data']}, on which {run} was trained")
+    images = settings.get("images")
+    return replace(
+        request,
+        data=Path(settings["data"]),
+        images=request.images or (Path(images) if images else None),
+        follow_links=request.follow_links or settings.get("follow_links", False),
+    )
+
+
 @memory_kept()  # 13,000 page faults and a tenth of the processor time of an image of 640 pixels in PyTorch
 def _evaluate(
     request: EvaluateRequest, *, rank_group: RankGroup = SINGLE_RANK, on_progress: OnProgress | None = None
@@ -170,6 +192,7 @@ def _evaluate(
     for path in request.detectors:
         find_weights(path)  # before anything slow
     needs_images, links = bool(request.detectors), request.follow_links
+    assert request.data is not None  # `evaluate` sets it
     source = open_data(request.data, request.images, needs_images=needs_images, follow_links=links, streamed=True)
     scored = split_to_score(source, request.split, weights or against, request.names, makes_val=needs_images)
     dataset = scored.with_never_found()

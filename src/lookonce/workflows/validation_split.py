@@ -43,14 +43,20 @@ def data_of_run(settings: Mapping[str, Any], run: Path | None = None) -> DataSou
 
 def open_data_of_run(settings: Mapping[str, Any], run: Path | None = None) -> DataSource:
     """The data that a run was trained on, with the splits of its files. run: the folder that the settings are from."""
+    if run is not None:
+        require_data_of_run(settings, run)
+    return open_data(settings["data"], settings.get("images"), follow_links=settings.get("follow_links", False))
+
+
+def require_data_of_run(settings: Mapping[str, Any], run: Path) -> None:
+    """DataError if the data that the settings of `run` name are not there any more."""
     data = settings["data"]
-    if run is not None and not is_remote(data) and not Path(data).exists():
+    if not is_remote(data) and not Path(data).exists():
         raise DataError.at(
             data,
             f"no such file or folder; expected the data set of {run}; if it was moved, set data in "
             f"{run / 'settings.yaml'}",
         )
-    return open_data(data, settings.get("images"), follow_links=settings.get("follow_links", False))
 
 
 def with_val_of(source: DataSource, weights: Path | None, names: Path | None = None) -> DataSource:

@@ -67,7 +67,7 @@ def test_the_last_annotation_counts_then_the_prediction(tmp_path):
     ("written", "name"),
     [
         ("/data/local-files/?d=set/train/a%20b.jpg", "set/train/a b.jpg"),
-        ("/data/upload/3/0a1b2c3d-a.jpg", "a.jpg"),
+        ("/data/upload/3/0a1b2c3d-a.jpg", "3/0a1b2c3d-a.jpg"),
         ("s3://bucket/train/a.jpg", "s3://bucket/train/a.jpg"),
     ],
 )
@@ -83,9 +83,11 @@ def test_a_malformed_task_is_reported_and_left_out(tmp_path):
     assert [finding.name for finding in findings] == ["malformed-entry"] * 3
 
 
-def test_a_folder_with_tasks_is_a_data_set(tmp_path):
-    Image.new("RGB", (200, 100)).save(tmp_path / "a.jpg")
+@pytest.mark.parametrize("name", ["a.jpg", "0a1b2c3d-a.jpg", "upload/3/0a1b2c3d-a.jpg"])
+def test_a_folder_with_tasks_is_a_data_set_with_the_images_as_they_were_or_as_the_server_names_them(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (200, 100)).save(tmp_path / name)
     parsed(tmp_path, task("/data/upload/3/0a1b2c3d-a.jpg", rectangle(10, 20, 30, 40)))
     dataset = open_data(tmp_path).split("train")
     assert (dataset.class_names, len(dataset.labels)) == (("dog",), 1)
-    assert dataset.image_paths == [tmp_path / "a.jpg"]
+    assert dataset.image_paths == [tmp_path / name]

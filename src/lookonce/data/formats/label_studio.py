@@ -5,7 +5,6 @@ annotations that are not cancelled, the last one counts, and without any its las
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from lookonce.data.formats.shapes import around
 from lookonce.shown import to_json
 
 LOCAL_FILES = "/data/local-files/?d="  # of a server with LOCAL_FILES_SERVING_ENABLED
-_UPLOADED = re.compile(r"^/?data/upload/(?:.*/)?(?:[0-9a-f]{8}-)?")  # an upload gets eight hex digits before its name
+UPLOADS = "/data/upload/"  # the images that were uploaded to a server
 _SHAPES = {"rectanglelabels", "polygonlabels"}
 
 
@@ -53,7 +52,7 @@ def _image_of(task: Mapping[str, Any]) -> str:
     if not isinstance(written, str):
         raise TypeError
     _, mark, local = written.partition("?d=")
-    return _UPLOADED.sub("", unquote(local if mark else written) if written.startswith("/data/") else written)
+    return (unquote(local if mark else written) if written.startswith("/data/") else written).removeprefix(UPLOADS)
 
 
 def _box(result: Mapping[str, Any], place: str) -> LabelledBox:
