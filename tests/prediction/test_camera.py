@@ -14,7 +14,6 @@ from raised import raises
 from lookonce.errors import DataError
 from lookonce.prediction import camera
 from lookonce.prediction.camera import LatestFrame, camera_frames, screen_frames
-from lookonce.prediction.sources import find_media
 from lookonce.prediction.video import Frame
 
 
@@ -109,4 +108,4 @@ def test_without_a_screen_the_error_says_what_is_needed(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with raises(DataError, "DISPLAY", value="screen"):
-        find_media("screen")
+        next(screen_frames())

@@ -283,6 +283,15 @@ def test_a_class_that_the_checkpoint_does_not_have_is_an_error_before_it_is_load
         predict(str(folder), weights=weights.with_name("best"), classes="dog,cow")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
+def test_without_a_screen_nothing_is_written(weights, tmp_path, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with raises(DataError, "DISPLAY"):
+        predict("screen", weights=weights, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("word", "name"), [("yolo", "labels"), ("crops", "crops")])
 def test_labels_of_the_user_are_not_written_over(weights, folder, tmp_path, word, name):
     (tmp_path / name).mkdir()

@@ -19,7 +19,7 @@ from lookonce.data.listing import Listing
 from lookonce.errors import DataError, MissingExtra, shortened
 from lookonce.log import get_logger
 from lookonce.prediction.byte_stream import images_in, max_image_bytes
-from lookonce.prediction.camera import LatestFrame, camera_frames, connected, reconnecting, screen_frames, screenshot
+from lookonce.prediction.camera import LatestFrame, camera_frames, connected, reconnecting, screen_frames
 from lookonce.prediction.manifest import LIST_SUFFIX, Manifest, is_manifest, open_manifest
 from lookonce.prediction.media import NUM_READERS, Clip, ImageSource, Media, read_streamed, unreadable
 from lookonce.prediction.video import VIDEO_SUFFIXES, Frame, read_frames, read_header
@@ -102,7 +102,6 @@ def _found(text: str, *, reconnect: int = 0, follow_links: bool = False, as_file
         problem = f"source: {shortened(text)}: {too_long.strerror}; {EXPECTED}"
         raise DataError(problem, setting="source", path=text) from too_long
     if text == SCREEN and not is_here:
-        screenshot()  # an error now, as of a camera that is not there
         return _live(SCREEN, SCREEN, screen_frames)
     if text.isdecimal() and text.isascii() and not is_here:
         return _of_camera(int(text), reconnect)

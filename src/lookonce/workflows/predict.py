@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lookonce.errors import DataError, SettingsError
 from lookonce.log import Advance, get_logger, logging_to, pace, progress_bar
 from lookonce.on_ranks import in_ranks
+from lookonce.prediction.camera import screenshot
 from lookonce.prediction.class_filter import chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
@@ -23,6 +24,7 @@ from lookonce.prediction.predictor import Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
 from lookonce.prediction.renderer import CROPS, Renderer, encode, require_untouched
 from lookonce.prediction.result import PredictedImage, without_image
+from lookonce.prediction.sources import SCREEN
 from lookonce.prediction.tracks import require_tracker
 from lookonce.prediction.tracks import track as track_objects
 from lookonce.prediction.window import Window
@@ -125,6 +127,8 @@ def predict(request: PredictRequest) -> Predicted:
 
 def _load_and_predict(request: PredictRequest, *, rank_group: RankGroup = SINGLE_RANK) -> Predicted:
     media, weights = request.media(), find_weights(request.chosen_weights)  # before anything slow
+    if media.live and request.source == SCREEN:
+        screenshot()  # an error without a display
     if request.classes is not None and choose_runtime(weights, request.runtime) == "pytorch" and weights.is_dir():
         chosen_labels(request.classes, read_record(find_checkpoint(weights)).class_names)
     loaded = load_runtime(weights, **request.opening)
