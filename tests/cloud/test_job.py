@@ -27,6 +27,7 @@ from lookonce.cloud import job as module
 from lookonce.cloud import staging
 from lookonce.cloud.job import JobResult, job, of_evaluation, read_flags
 from lookonce.data.loader import Loader
+from lookonce.data.local_data import local_data
 from lookonce.data.synthetic import CLASS_NAMES, SceneOptions, write_synthetic
 from lookonce.errors import SettingsError, WeightsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
@@ -305,7 +306,7 @@ def test_a_zip_in_data_path_needs_no_data_url(data_dir: str, zipped: Path, tmp_p
     (tmp_path / "data").mkdir()
     shutil.copy(zipped, tmp_path / "data")
     options = staging.JobOptions(data_path=str(tmp_path / "data"), data_dir=data_dir)
-    assert (staging.stage_data(options) / "annotations").is_dir()
+    assert (staging.stage_data(options)[0] / "annotations").is_dir()
 
 
 def test_a_local_data_url_stays_as_it_is(zipped: Path, tmp_path: Path) -> None:
@@ -313,13 +314,22 @@ def test_a_local_data_url_stays_as_it_is(zipped: Path, tmp_path: Path) -> None:
     mine.mkdir()
     shutil.copy(zipped, mine)
     options = staging.JobOptions(data_url=str(mine), data_path=str(tmp_path / "work"))
-    staged = staging.stage_data(options)
+    staged, named = staging.stage_data(options)
+    assert named == str(staged)
     assert staged.is_relative_to(tmp_path / "work")
     assert [path.name for path in mine.iterdir()] == ["coco2017.zip"]
     with pytest.raises(SettingsError, match=r"other.*coco2017\.zip"):
         staging.stage_data(
             staging.JobOptions(data_url=str(mine), modelarts_dataset_unzip_name="other", data_path=str(tmp_path / "w"))
         )
+
+
+def test_a_run_names_the_address_of_its_data_and_does_not_download_them_again(bucket: Any, tmp_path: Path) -> None:
+    options = staging.JobOptions(data_url="s3://bucket/data/coco2017.zip", data_path=str(tmp_path / "work"))
+    staged, named = staging.stage_data(options)
+    assert staged.is_relative_to(tmp_path / "work")
+    assert named == options.data_url
+    assert local_data(named) == staged
 
 
 def test_runs_of_one_name_at_two_places_have_folders_of_their_own(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def s3_server() -> Iterator[S3Server]:
 @pytest.fixture
 def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObsLikeProxy]:
     """The proxy before an empty bucket `bucket`; the environment leads there."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "S3_", "OBS_"))]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "S3_", "OBS_", "LOOKONCE_BROUGHT"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

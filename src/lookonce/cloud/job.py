@@ -210,13 +210,13 @@ def train_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult
     runs = output_folder(options)
     folder = runs / options.name
     begun = bring_back(options, folder)  # before the data: a train_url that is not there is reported at once
-    data = stage_data(options)
+    _, data = stage_data(options)
     if options.checkpoint_url and not begun:
         settings["weights"] = str(staged_weights(options))
     if options.names and not begun:
         settings["names"] = str(staged_names(options, Path(settings.get("weights", ""))))
     with results_to(options, folder, sends=is_first(plan, settings)) as sending:
-        result = train(**settings, data=str(data), runs=str(runs), run=options.name)
+        result = train(**settings, data=data, runs=str(runs), run=options.name)
     return JobResult(folder=folder, exit_code=exit_code(sending, result.exit_code), is_main=result.is_main)
 
 
@@ -272,7 +272,7 @@ def eval_job(options: JobOptions, request: Request, plan: JobPlan) -> JobResult:
     with results_to(options, folder, sends=is_first(plan, passed)) as sending:
         names = staged_names(options, weights)
         evaluation = evaluate(
-            weights=weights, names=names, data=stage_data(options), split=options.split, output=folder, **passed
+            weights=weights, names=names, data=stage_data(options)[0], split=options.split, output=folder, **passed
         )
     status = exit_code(sending, 0)
     return JobResult(folder=folder, exit_code=status, evaluation=evaluation, is_main=evaluation.is_main)

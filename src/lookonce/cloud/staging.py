@@ -85,22 +85,24 @@ def output_folder(options: JobOptions) -> Path:
     return options.place("output_path", "train") / cache_name(Location.parse(options.train_url))
 
 
-def stage_data(options: JobOptions) -> Path:
-    """Local folder of the data set, downloaded and unpacked.
+def stage_data(options: JobOptions) -> tuple[Path, str]:
+    """Local folder of the data set, downloaded and unpacked; and what a run names, with which any machine finds these
+    data again: the address if it leads to that folder, else the folder.
 
     A .zip is unpacked below data_path, never beside the .zip: a local data_url is the user's own folder.
     """
     place = options.place("data_path", "data")
     if not options.data_url:
         get_logger().info(f"data_url: not given; the data set is expected in {options.data_dir or place}")
-    root = local_data(options.data_url, place) if options.data_url else place
+    root = brought = local_data(options.data_url, place) if options.data_url else place
     if options.data_dir and Path(options.data_dir).is_dir():
         root = Path(options.data_dir)
     elif is_true(options.need_modelarts_dataset_unzip):
         root = _zip_in(root, options, place)
     if options.data_dir and not options.data_url and not root.exists():
         root = Path(options.data_dir)  # opening it raises the error
-    return _data_set_in(root)
+    found = _data_set_in(root)
+    return found, options.data_url if is_remote(options.data_url) and found == brought else str(found)
 
 
 def _zip_in(root: Path, options: JobOptions, place: Path) -> Path:

@@ -21,7 +21,10 @@ def unzip(archive: Path, folder: Path, on_files: Callable[[int, int], None] | No
     compressed more than MAX_RATIO times. on_files(done, total) is called after each file.
     """
     if folder.exists():
-        raise DataError(f"{folder}: exists already; {archive} is unpacked into a new folder", path=folder)
+        raise DataError(
+            f"{folder}: exists already, not from this {archive.name}; remove it or move it away, and repeat",
+            path=folder,
+        )
     try:
         packed = zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, OSError) as error:

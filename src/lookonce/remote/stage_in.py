@@ -58,6 +58,12 @@ def is_brought(folder: Path, location: Location) -> bool:
     return _brought().get(str(folder.resolve())) == str(location)
 
 
+def brought_from(location: Location) -> Path | None:
+    """The folder to which this command, or the one that started this rank, has brought `location`."""
+    folders = (Path(folder) for folder, address in reversed(_brought().items()) if address == str(location))
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
 def _brought() -> dict[str, str]:
     places: dict[str, str] = json.loads(os.environ.get(BROUGHT, "{}"))
     return places
