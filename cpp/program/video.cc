@@ -91,6 +91,8 @@ struct Video::Decoder {
 
   void open() {
     av_log_set_level(AV_LOG_FATAL);  // our own errors report faults, with the file's name
+    std::error_code problem;
+    if (std::filesystem::file_size(name, problem) == 0) throw Error(name + ": is empty (0 bytes); copy it again");
     // Only files: a playlist in a file must not make this program open network connections.
     AVDictionary* options = nullptr;
     av_dict_set(&options, "protocol_whitelist", "file", 0);
@@ -172,7 +174,10 @@ struct Video::Decoder {
 
  private:
   void require(int status) const {
-    if (status < 0) throw Error(name + ": cannot be opened as a video: " + explain(status));
+    if (status < 0) {
+      throw Error(name + ": cannot be opened as a video: " + explain(status) +
+                  "; expected a video file; does ffplay or VLC open it?");
+    }
   }
 
   [[noreturn]] void fail(int status) const { throw Error(name + ": damaged video: " + explain(status)); }

@@ -22,6 +22,8 @@ def arguments(usage):
     """The two words after the program's name; without them, the program ends with its usage."""
     if len(sys.argv) != 3:
         sys.exit(usage.strip())
+    if not Path(sys.argv[1]).exists():
+        sys.exit(f"{sys.argv[1]}: no such file or folder; {usage.strip()}")
     return sys.argv[1:]
 
 

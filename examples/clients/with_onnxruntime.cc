@@ -32,7 +32,9 @@ Image read_ppm(const char* path) {
   Image image;
   file >> kind >> image.width >> image.height >> most;
   file.get();  // the one white space before the pixels
-  if (kind != "P6" || most != 255) throw std::runtime_error("expected a binary .ppm of 8 bits");
+  if (kind != "P6" || most != 255) {
+    throw std::runtime_error("expected a binary .ppm of 8 bits; made by: convert photo.jpg photo.ppm");
+  }
   image.rgb.resize(static_cast<std::size_t>(image.width) * image.height * 3);
   file.read(reinterpret_cast<char*>(image.rgb.data()), static_cast<std::streamsize>(image.rgb.size()));
   return image;

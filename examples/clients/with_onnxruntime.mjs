@@ -20,6 +20,7 @@ function recordOf(bytes) {
 function readPpm(path) {
   const bytes = readFileSync(path);
   const head = /^P6\s+(\d+)\s+(\d+)\s+255\s/.exec(bytes.subarray(0, 64).toString("latin1"));
+  if (head === null) throw new Error(`${path}: expected a binary .ppm of 8 bits; made by: convert photo.jpg photo.ppm`);
   return { width: Number(head[1]), height: Number(head[2]), data: bytes.subarray(head[0].length) };
 }
 

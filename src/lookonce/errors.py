@@ -113,8 +113,10 @@ class WeightsError(LookonceError):
 class MissingExtra(LookonceError):
     """An optional dependency that is not installed."""
 
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs: {how_to_install(extra)}")
+    def __init__(self, feature: str, extra: str, package: str = "") -> None:
+        """package: what pip installs for it, where no ./run with an environment of its own takes the extra."""
+        is_package = package and not (extra and os.environ.get(COMMAND))
+        super().__init__(f"{feature} needs: {f'pip install {package}' if is_package else how_to_install(extra)}")
         self.extra = extra
 
 

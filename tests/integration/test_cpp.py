@@ -414,6 +414,12 @@ def test_a_video_gives_pythons_lines_and_its_film(exported: dict[str, Path], pic
 
 
 @pytest.mark.usefixtures("reads_video")
+def test_an_empty_video_is_named(exported: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "a.mkv").touch()
+    assert "is empty" in infer(exported["onnx"], tmp_path / "a.mkv", "--output", tmp_path / "out", fails=True)
+
+
+@pytest.mark.usefixtures("reads_video")
 @pytest.mark.parametrize(("name", "options"), [("short.mp4", {"movflags": "faststart"}), ("short.mkv", {})])
 def test_of_a_video_that_breaks_off_the_frames_before_are_kept(
     exported: dict[str, Path], tmp_path: Path, name: str, options: dict[str, str]

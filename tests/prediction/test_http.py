@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 
 import cv2
 import numpy as np
@@ -107,6 +109,25 @@ def test_a_video_behind_a_url_has_all_its_frames(shared):
         media = find_media(f"{address}/b.mp4")
         assert (media.live, media.total) == (False, 1189)
         assert next(media.images()).read().shape == (360, 640, 3)
+
+
+def test_a_file_behind_a_url_is_no_stream_and_an_empty_one_is_named():
+    """MPEG-TS has no header with a number of frames."""
+    av = pytest.importorskip("av", reason="the extra `video` is not installed")
+    file = BytesIO()
+    with av.open(file, "w", format="mpegts") as container:
+        stream = container.add_stream("mpeg2video", rate=25, width=64, height=32, pix_fmt="yuv420p")
+        for number in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 64, 3), 20 * number, np.uint8))
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    files = {"/a.ts": ("video/mp2t", file.getvalue()), "/b.mkv": ("video/x-matroska", b"")}
+    with serving(files) as address:
+        media = find_media(f"{address}/a.ts")
+        assert (media.live, len(list(media.images()))) == (False, 12)
+        with raises(DataError, "is empty", path=f"{address}/b.mkv"):
+            find_media(f"{address}/b.mkv")
 
 
 def test_name_and_password_are_sent_to_the_server_and_not_told():

@@ -127,6 +127,12 @@ def test_standard_input_is_one_image(monkeypatch):
     assert found.read().shape == (4, 6, 3)
 
 
+def test_an_empty_video_is_named_as_an_empty_image_is(tmp_path):
+    (tmp_path / "a.mkv").touch()
+    with raises(DataError, "is empty", path=tmp_path / "a.mkv"):
+        find_media(str(tmp_path / "a.mkv"))
+
+
 def test_an_empty_standard_input_is_an_image_that_cannot_be_read(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO()))
     (found,) = find_media("-").entries

@@ -16,12 +16,13 @@ from untrained import save_untrained
 import lookonce
 from lookonce.api import load
 from lookonce.cli.main import main
-from lookonce.errors import DataError, MissingExtra, SettingsError, WeightsError
+from lookonce.errors import COMMAND, DataError, MissingExtra, SettingsError, WeightsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.exporters.clients import CLIENTS
 from lookonce.exporters.formats import FORMATS
 from lookonce.exporters.onnx import build_onnx
 from lookonce.prediction.media import ImageSource, image_ids
+from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.runtimes.registry import load_runtime
 from lookonce.workflows.evaluate import evaluate
 from lookonce.workflows.export import as_text, export
@@ -222,6 +223,44 @@ atexit.register(lambda: print("end:", *{NOT_NEEDED!r} & sys.modules.keys(), gc.g
     assert (tmp_path / "results.json").read_bytes() == (predicted.output / "results.json").read_bytes()
 
 
+def test_export_reports_before_pytorch_loads_what_is_wrong_with_its_files(run_folder, tmp_path, monkeypatch):
+    def load_pytorch():
+        raise AssertionError("PyTorch is loaded")
+
+    monkeypatch.setattr("lookonce.workflows.export.loading_torch", load_pytorch)
+    monkeypatch.setattr("lookonce.exporters.formats.find_spec", lambda module: None)  # no converter is installed
+    page, weights = tmp_path / "page.weights", tmp_path / "mine.weights"
+    page.write_text("<!DOCTYPE html><html></html>")
+    weights.write_bytes(bytes(100))
+    with raises(WeightsError, "HTML", path=page):
+        export(page)
+    with raises(WeightsError, path=tmp_path / "missing.txt"):
+        export(weights, names=tmp_path / "missing.txt")
+    with raises(SettingsError, "omit --names"):
+        export(run_folder, names=tmp_path / "missing.txt")
+    for to, precision, extra in (("ncnn", "fp32", "ncnn"), ("openvino", "int8", "int8")):
+        with raises(MissingExtra, extra=extra):
+            export(run_folder, to=to, precision=precision)
+    with raises(WeightsError, "pip install"):
+        export(run_folder, to="tflite")
+
+
+def test_a_board_installs_ncnn_without_the_extra_that_brings_pytorch(tmp_path, monkeypatch):
+    def opened(path):
+        raise ModuleNotFoundError("ncnn", name="ncnn")
+
+    monkeypatch.setattr("lookonce.runtimes.ncnn.NcnnRuntime", opened)
+    folder = tmp_path / "model.ncnn"
+    folder.mkdir()
+    (folder / NCNN_PARAM).write_text("")
+    monkeypatch.delenv(COMMAND, raising=False)
+    with raises(MissingExtra, "pip install ncnn", extra="ncnn"):
+        load_runtime(folder)
+    monkeypatch.setenv(COMMAND, "./run")
+    with raises(MissingExtra, "--extra ncnn"):
+        load_runtime(folder)
+
+
 def test_several_processes_without_pytorch_say_what_they_need(exported, pictures, tmp_path):
     command = [str(pictures), "--weights", str(exported), "--output", str(tmp_path / "out"), "--devices=2"]
     done = subprocess.run(
@@ -300,7 +339,7 @@ def test_export_of_an_exported_file_is_refused(exported):
     ("options", "setting", "told"),
     [
         ({"to": "onx"}, "to", " onnx?"),
-        ({"to": "tensorrt"}, "to", "trtexec"),
+        ({"to": "tensorrt"}, "to", "--for tensorrt"),
         ({"to": "torchscript", "outputs": "detections"}, "outputs", "decoded"),
         ({"to": "ncnn", "batch": 4}, "batch", "ncnn"),
         ({"to": "torchscript", "precision": "int8"}, "precision", "fp32"),
@@ -309,6 +348,7 @@ def test_export_of_an_exported_file_is_refused(exported):
         ({"to": ","}, "to", "empty"),
         ({"image_size": 100}, "image_size", "100"),
         ({"batch": -1}, "batch", "-1"),
+        ({"opset": 99}, "opset", "or less"),
     ],
 )
 def test_export_settings_out_of_range_are_refused(run_folder, options, setting, told):
@@ -415,7 +455,10 @@ def test_the_list_shows_every_format_as_the_documents_do(capsys):
     page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
     for name, one in FORMATS.items():
         assert any(line.startswith(f"{name} ") and one.verdict in line for line in told.splitlines())
-        assert any(line.startswith(f"| {name} |") and f"| {one.verdict} |" in line for line in page.splitlines())
+        row = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {one.verdict} |" in row
+        outputs = "".join(f"-{first}" for first in one.outputs[:1] if first != "detections")  # as in the name
+        assert not one.suffix or f"| NAME{outputs}{one.suffix} |" in row
     assert not any(line.lstrip().startswith(":") for line in told.splitlines())  # air has no suffix
     header, *rows = told.split("\n\n")[0].splitlines()
     column = header.index("precision")  # which the longest list of outputs does not reach

@@ -1,6 +1,7 @@
 """The table of export formats: the use of each file, its outputs and precisions, and how far it is tested."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,8 @@ class Format:
 
     writer: "module:function", imported when a file is written; runtime: name in runtimes/registry.py of the one that
     the file is compared in; outputs: possible outputs, the most complete first; text: programs that read the file, or
-    why it is blocked. extra: required extra beside lookonce[train].
+    why it is blocked. extra: required extra beside lookonce[train]; converter: module of another project that writes
+    the file.
     """
 
     suffix: str
@@ -31,21 +33,25 @@ class Format:
     outputs: tuple[Outputs, ...] = ()
     precisions: tuple[Precision, ...] = ("fp32",)
     extra: str = ""
+    converter: str = ""
+
+    def require_converter(self, precision: Precision) -> None:
+        """MissingExtra or WeightsError if a module is missing, before PyTorch is loaded and ranges are measured."""
+        in_int8 = precision == "int8" and self.extra == "openvino"
+        module, extra = ("nncf", "int8") if in_int8 else (self.converter, self.extra)
+        if not module or find_spec(module) is not None:
+            return
+        if extra:
+            raise MissingExtra(f"export to {self.suffix} in {precision}", extra)
+        raise WeightsError(f"export to {self.suffix}: module {module!r} is not installed; {self.text}")
 
     def write(self, model: Any, record: ModelRecord, plan: ExportPlan, path: Path) -> None:
         """Writes the file; `model` is a torch.nn.Module. Raises MissingExtra or WeightsError if a module is missing."""
+        self.require_converter(plan.precision)
         try:
-            write = imported(self.writer)
+            imported(self.writer)(model, record, plan, path)
         except ModuleNotFoundError as error:
-            raise MissingExtra(f"export to {self.suffix}", self.extra or "train") from error
-        try:
-            write(model, record, plan, path)
-        except ModuleNotFoundError as error:
-            if self.verdict == "validated":  # nncf, which only int8 needs
-                raise MissingExtra(f"export to {self.suffix} in {plan.precision}", "int8") from error
-            raise WeightsError(
-                f"{path.name}: cannot be written, module {error.name!r} is not installed; {self.text}", path=path
-            ) from error
+            raise MissingExtra(f"export to {self.suffix}", "train") from error
 
 
 FORMATS: dict[str, Format] = {
@@ -67,6 +73,7 @@ FORMATS: dict[str, Format] = {
         outputs=("detections", "decoded", "raw"),
         precisions=("fp32", "fp16", "int8"),
         extra="openvino",
+        converter="openvino",
     ),
     "torchscript": Format(
         suffix=".torchscript",
@@ -93,6 +100,7 @@ FORMATS: dict[str, Format] = {
         outputs=("raw",),
         precisions=("fp32", "fp16"),
         extra="ncnn",
+        converter="pnnx",
     ),
     "executorch": Format(
         suffix=".pte",
@@ -100,6 +108,7 @@ FORMATS: dict[str, Format] = {
         text="PyTorch on phones and boards; pip install executorch, tested with 1.5.1; its .json is beside it",
         writer="lookonce.exporters.mobile:write_executorch",
         runtime="executorch",
+        converter="executorch",
         outputs=("decoded", "raw"),
     ),
     "tflite": Format(
@@ -109,6 +118,7 @@ FORMATS: dict[str, Format] = {
         "its .json is beside it",
         writer="lookonce.exporters.mobile:write_tflite",
         runtime="litert",
+        converter="litert_torch",
         outputs=("raw",),
     ),
     "coreml": Format(
@@ -116,6 +126,7 @@ FORMATS: dict[str, Format] = {
         verdict="available",
         text="Apple systems only; pip install coremltools, tested with 9.0; requires --no-preprocess",
         writer="lookonce.exporters.mobile:write_coreml",
+        converter="coremltools",
         outputs=("raw",),
     ),
     "mindir": Format(
@@ -134,6 +145,7 @@ FORMATS: dict[str, Format] = {
     "tensorrt": Format(
         suffix=".engine",
         verdict="blocked",
-        text="TensorRT builds an engine on the GPU that runs it: trtexec --onnx=NAME-raw.onnx",
+        text="TensorRT builds an engine on the GPU that runs it: `lookonce export WEIGHTS --for tensorrt` writes the "
+        "model and the script for it",
     ),
 }

@@ -6,9 +6,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lookonce.errors import needing_extra
+
 Outputs = Literal["detections", "decoded", "raw", "packed", "padded"]
 Precision = Literal["fp32", "fp16", "int8"]
 LOWEST_OPSET = 13  # of any graph of ours: earlier ones have no Resize without a region of interest
+
+
+def highest_opset() -> int:
+    with needing_extra("export to .onnx", "train"):
+        from onnx.defs import onnx_opset_version  # takes 0.2 s, which few exports need here
+    return int(onnx_opset_version())
 
 
 @dataclass(frozen=True, kw_only=True)

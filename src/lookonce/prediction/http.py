@@ -23,7 +23,10 @@ PASSING = (408, 425, 429)  # HTTP statuses below 500 that are worth another atte
 
 
 class HttpResponse:
-    """Response of an HTTP server: an image, multipart JPEG images (MJPEG camera), or a video for FFmpeg."""
+    """Response of an HTTP server: an image, multipart JPEG images (MJPEG camera), or a video for FFmpeg.
+
+    num_bytes: of a file; None for a stream, whose end the server does not know.
+    """
 
     def __init__(self, response: HTTPResponse, name: str) -> None:
         self._response, self._name = response, name
@@ -35,6 +38,9 @@ class HttpResponse:
             if content_type.startswith(MOTION_JPEG)
             else "video"
         )
+        self.num_bytes = response.length
+        if self.num_bytes == 0:
+            raise DataError.at(name, "is empty (0 bytes); copy it to the server again")
         if self.kind == "video":
             if content_type == "text/html" and stand_in(self._start()):
                 problem = "is a web page; expected the address of an image, a video or a camera's stream"

@@ -30,7 +30,7 @@ from lookonce.remote.store import open_store
 from lookonce.remote.urls import HTTP, is_url, without_password
 from lookonce.settings.names import counted, suggested_path
 from lookonce.shown import without_secrets
-from lookonce.storage import require_regular_file
+from lookonce.storage import require_content, require_regular_file
 
 LONGEST_NAME = 60  # characters of an image's name in the name of its results
 SCREEN = "screen"
@@ -269,6 +269,7 @@ def _entry(path: Path, place: Path) -> ImageSource | Clip:
         return ImageSource(name=name, place=place, path=path)
     try:
         require_regular_file(path)
+        require_content(path, DataError)
         return _clip(name, place, name, path)
     except (OSError, MissingExtra, DataError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -316,7 +317,7 @@ def _at_url(url: str, reconnect: int) -> Media:
     response = open_url(url)
     if response is None or response.kind == "video":
         clip = _clip(name, place, url)
-        if clip.num_frames is None:
+        if clip.num_frames is None and (response is None or response.num_bytes is None):
             return _live(name, str(place), clip.frames, reconnect)
         return Media(entries=(clip,), total=clip.num_frames)
     if response.kind == "image":

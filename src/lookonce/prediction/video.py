@@ -90,7 +90,7 @@ def read_frames(address: str, name: str) -> Generator[Frame]:
         stream.thread_type = "AUTO"
         rate = Fraction(stream.average_rate or USUAL_RATE)
         start, seconds, yielded = None, Fraction(-1), False
-        for frame in _decoded(container, stream, name):
+        for frame in _decoded(container, stream, address, name):
             yielded = True
             if isinstance(frame, DataError):
                 yield Frame(seconds=max(seconds, Fraction(0)), pixels=partial(refuse, frame))
@@ -136,7 +136,9 @@ def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
     return (None if value == (1 << bits) - 1 else value), at + num_bytes
 
 
-def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame | DataError]:
+def _decoded(
+    container: InputContainer, stream: VideoStream, address: str, name: str
+) -> Iterator[VideoFrame | DataError]:
     import av
 
     packets = container.demux(stream)
@@ -149,7 +151,10 @@ def _decoded(container: InputContainer, stream: VideoStream, name: str) -> Itera
         except av.error.InvalidDataError as error:
             yield DataError.at(name, f"damaged video: {error.strerror}")
         except av.error.FFmpegError as error:  # the stream broke off or timed out
-            yield DataError.at(name, f"broke off: {error.strerror}")
+            advice = "check the server and the network; --reconnect N opens a stream again"
+            if not is_url(address):
+                advice = "check the disk, or copy the file again"
+            yield DataError.at(name, f"broke off: {error.strerror}; {advice}")
             return
 
 

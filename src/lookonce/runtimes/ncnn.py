@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lookonce.errors import WeightsError, needing_extra
+from lookonce.errors import WeightsError
 from lookonce.runtimes.exported import INTERFACE_KEY, RECORD_KEY, Engine, ExportedRuntime, described
 from lookonce.runtimes.kinds import NCNN_PARAM
 from lookonce.storage import read_text_file
@@ -32,8 +32,7 @@ class NcnnRuntime(ExportedRuntime):
         super().__init__(path, *described(texts, path, "ncnn"), threads=threads)
 
     def open_engine(self, outputs: Sequence[str], *, threads: int, at_once: int) -> Engine:
-        with needing_extra("ncnn", "ncnn"):
-            ncnn = import_module("ncnn")
+        ncnn = import_module("ncnn")
         net = ncnn.Net()
         net.opt.num_threads = threads if at_once == 1 else 1
         net.opt.use_vulkan_compute = False

@@ -8,26 +8,28 @@ from pathlib import Path
 from lookonce.cores import usable_threads
 from lookonce.errors import MissingExtra, SettingsError, WeightsError
 from lookonce.log import loading_torch
+from lookonce.remote.local_copy import local_file
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.kinds import Kind, kind_of
 from lookonce.settings.image_size import ImageSize, size_hw, size_in_words
 from lookonce.settings.names import require_one_of, suggested_value
 from lookonce.settings.values import require_device
-from lookonce.storage import require_content
 from lookonce.targets import imported
+from lookonce.weights.foreign import read_names
 from lookonce.weights.pull import find_checkpoint, find_weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeKind:
     """opens: "module:name" of a class, or of a function of path and device, imported when needed; reads: the file
-    formats it runs; extra: the extra of lookonce that it needs, "" for none; text: description for users; has_devices:
-    it takes a device beside the path."""
+    formats it runs; extra: the extra of lookonce that it needs, "" for none; package: what pip installs instead;
+    text: description for users; has_devices: it takes a device beside the path."""
 
     opens: str
     reads: tuple[Kind, ...]
     text: str
     extra: str = ""
+    package: str = ""
     has_devices: bool = False
 
 
@@ -76,12 +78,19 @@ RUNTIMES: dict[str, RuntimeKind] = {
         reads=("ncnn",),
         text="ncnn, for phones and single-board computers",
         extra="ncnn",
+        package="ncnn",  # the extra's converter would bring PyTorch
     ),
     "executorch": RuntimeKind(
-        opens="lookonce.runtimes.mobile:ExecuTorchRuntime", reads=("executorch",), text="ExecuTorch"
+        opens="lookonce.runtimes.mobile:ExecuTorchRuntime",
+        reads=("executorch",),
+        text="ExecuTorch",
+        package="executorch",
     ),
     "litert": RuntimeKind(
-        opens="lookonce.runtimes.mobile:LiteRtRuntime", reads=("tflite",), text="LiteRT (TensorFlow Lite)"
+        opens="lookonce.runtimes.mobile:LiteRtRuntime",
+        reads=("tflite",),
+        text="LiteRT (TensorFlow Lite)",
+        package="ai-edge-litert",
     ),
     "mindspore": RuntimeKind(
         opens="lookonce.runtimes.mindir:MindSporeRuntime",
@@ -106,9 +115,7 @@ def load_runtime(
     `at_size`; default: that of the record.
     """
     path = find_weights(path)
-    require_content(path, WeightsError)
-    if names is not None and not takes_names(path):
-        raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
+    require_names(path, names)
     name = choose_runtime(path, runtime)
     chosen, is_pytorch = RUNTIMES[name], name == "pytorch"
     if is_pytorch:
@@ -125,7 +132,9 @@ def load_runtime(
     options = {"names": names, "device": device} if is_pytorch else {"device": device} if chosen.has_devices else {}
     try:
         loaded: Runtime = opened(path, **options)
-    except ModuleNotFoundError as error:  # the runtime is not an extra of ours
+    except ModuleNotFoundError as error:
+        if chosen.package:
+            raise MissingExtra(f"{path}: {chosen.text}", chosen.extra, chosen.package) from error
         problem = f"needs {chosen.text}, which is not installed (no module {error.name!r})"
         raise WeightsError.at(path, problem) from error
     return loaded if image_size is None else at_size(loaded, image_size, path)
@@ -151,6 +160,16 @@ def takes_names(path: Path) -> bool:
     """Whether it is a file of another program, which may lack class names."""
     path = find_weights(path)
     return path.is_file() and path.suffix != ".safetensors" and kind_of(path) == "checkpoint"
+
+
+def require_names(path: Path, names: Path | None) -> None:
+    """SettingsError if the weights take no class names, WeightsError if `names` cannot be read: before PyTorch is
+    loaded."""
+    if names is None:
+        return
+    if not takes_names(path):
+        raise SettingsError(f"names={names}: {path} already holds its class names; omit --names")
+    read_names(local_file(names))
 
 
 def names_for(paths: Sequence[Path], names: Path | None) -> dict[Path, Path | None]:

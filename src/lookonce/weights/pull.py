@@ -20,7 +20,7 @@ from lookonce.settings.names import few, suggested_path, suggested_value
 from lookonce.settings.record import MODEL_FILE
 from lookonce.settings.values import named_path
 from lookonce.shown import command
-from lookonce.storage import find_published, require_regular_file, temporary_folder, work_lock
+from lookonce.storage import find_published, require_content, require_regular_file, temporary_folder, work_lock
 from lookonce.weights.published import PUBLISHED, Content, Published, Source
 
 FOLDER, FOLDER_VARIABLE = "weights", "LOOKONCE_WEIGHTS"
@@ -61,15 +61,19 @@ def find_weights(place: Path | str) -> Path:
             raise WeightsError.at(url, "is a URL; expected a file or folder of this machine; download it first")
         path = local_weights(place)
         if not path.exists():
+            hint = suggested_value(name, PUBLISHED) or suggested_path(path)
+            if path.name in PUBLISHED:
+                hint = f"; `lookonce pull {path.name}` downloads them to {place_of(Path(path.name))}"
             raise WeightsError.at(
                 path,
                 "no such file or folder; expected a run folder, a checkpoint folder, a weights file, or published "
-                f"weights ({', '.join(PUBLISHED)}){suggested_value(name, PUBLISHED) or suggested_path(path)}",
+                f"weights ({', '.join(PUBLISHED)}){hint}",
             )
         try:
             require_regular_file(path)
         except OSError as error:
             raise WeightsError.at(path, f"{error.strerror} or folder of weights") from error
+        require_content(path, WeightsError)
         return path
     if Path(name).exists():
         _note_namesake(name)

@@ -17,12 +17,13 @@ from lookonce.exit_codes import ExitCode
 from lookonce.exporters.base import require_free, textured_canvases
 from lookonce.exporters.clients import CLIENTS, Client
 from lookonce.exporters.formats import FORMATS, Format
-from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan, Outputs, Precision
+from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan, Outputs, Precision, highest_opset
 from lookonce.layout import Printed
 from lookonce.log import get_logger, loading_torch
 from lookonce.prediction.sources import require_sources
 from lookonce.request import Listed, old_names
 from lookonce.runtimes.kinds import kind_of
+from lookonce.runtimes.registry import require_names
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import require_one_of, split_list, suggested_value
 from lookonce.settings.record import MODEL_FILE, ModelRecord
@@ -145,6 +146,7 @@ def export(
     require_sources(calibration, images)  # before PyTorch is loaded
     paths_in = partial(_paths, weights, plans, file_name, image_size)
     place = output or (_beside(weights) if file_name is None else Path())
+    require_names(weights, names)
     _require_one_free([] if for_ or check else paths_in(place), overwrite=overwrite)
     model, record = _open(weights, names, image_size)
     if agnostic is not None:
@@ -245,12 +247,16 @@ def _plans(
         if asked.opset and asked.opset < LOWEST_OPSET:
             problem = f"expected {LOWEST_OPSET} or more, or 15 or more for a file whose outputs are detections"
             raise SettingsError.of("opset", asked.opset, problem)
+        if asked.opset and asked.opset > (highest := highest_opset()):
+            raise SettingsError.of("opset", asked.opset, f"expected {highest} or less, which the package onnx knows")
         possible = FORMATS[name].precisions
         if asked.precision not in possible:
             hint = suggested_value(asked.precision, possible)
             raise SettingsError.of(
                 "precision", asked.precision, f"{name} files support {' or '.join(possible)} only{hint}"
             )
+    if len(formats) == 1:  # of several, the others are written
+        FORMATS[formats[0]].require_converter(asked.precision)
     return [(name, replace(asked, outputs=one)) for name in formats for one in _outputs(name, outputs)]
 
 
