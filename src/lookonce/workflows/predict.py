@@ -18,11 +18,11 @@ from lookonce.prediction.class_filter import chosen_labels
 from lookonce.prediction.draw import draw
 from lookonce.prediction.gather import gather_in_order
 from lookonce.prediction.media import ImageSource, Media
-from lookonce.prediction.outputs import LABELS, CocoFile, Context, open_outputs
+from lookonce.prediction.outputs import LABELS, Context, open_outputs
 from lookonce.prediction.pre_labels import are_files, pre_labels
 from lookonce.prediction.predictor import Prediction, Unreadable
 from lookonce.prediction.predictor import predict as predict_images
-from lookonce.prediction.renderer import CROPS, Renderer, encode, require_untouched
+from lookonce.prediction.renderer import CROPS, Renderer, encode
 from lookonce.prediction.result import PredictedImage, without_image
 from lookonce.prediction.sources import SCREEN
 from lookonce.prediction.tracks import require_tracker
@@ -35,9 +35,10 @@ from lookonce.runtimes.registry import choose_runtime, device_of, load_runtime
 from lookonce.settings.names import counted, few
 from lookonce.shown import command
 from lookonce.signals import StopRequest, stop_on_signals
-from lookonce.storage import is_free, only_writer, output_folder
+from lookonce.storage import only_writer
 from lookonce.weights.checkpoint import read_record
 from lookonce.weights.pull import find_checkpoint, find_weights
+from lookonce.workflows.predict_folder import PRE_LABELS, free_folder, is_of_prediction, written_at
 from lookonce.workflows.predict_request import (
     PredictRequest,
     detector_of,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
 SHOWN_IN_NOTEBOOK = 12
 PER_IMAGE = ("images", "yolo", "crops")  # outputs of --save that an image which cannot be read does not have
-PRE_LABELS = "pre-labels"  # folder of --as-labels in the output folder
 
 
 @dataclass(kw_only=True, repr=False)
@@ -189,7 +189,7 @@ def predict_with(
     window = Window(request.source) if request.show else None  # before the folder is made
     if rank_group.size > 1:
         rank_group.require_same([str(entry.place) for entry in media.known], "the images")
-    folder = rank_group.broadcast(_free_folder(request, media) if rank_group.is_main else None)
+    folder = rank_group.broadcast(free_folder(request, media) if rank_group.is_main else None)
     head = {
         "weights": str(request.chosen_weights),
         "class_names": runtime.record.class_names,
@@ -207,7 +207,7 @@ def predict_with(
         annotated=_kinds_of(media) if "images" in saves else "",
         is_main=rank_group.is_main,
     )
-    before = _changes(folder) if rank_group.is_main and _is_own(folder) else {}
+    before = written_at(folder) if rank_group.is_main and is_of_prediction(folder) else {}
     with logging_to(), only_writer(folder) if rank_group.is_main else nullcontext():
         _run(runtime, media, request, context, predicted, rank_group, window)
         if request.as_labels and predicted.images and rank_group.is_main:
@@ -216,20 +216,10 @@ def predict_with(
             dataset, scores = pre_labels(predicted.images, runtime.record)
             predicted.pre_labels = folder / PRE_LABELS
             write_data([dataset], predicted.pre_labels, to=request.as_labels, scores=scores)
-        if left := before.items() & (_changes(folder).items() if before else ()):
+        if left := before.items() & (written_at(folder).items() if before else ()):
             names = few([path.relative_to(folder).as_posix() for path, _ in sorted(left)])
             get_logger().warning("%s: also contains files that this prediction has not written: %s", folder, names)
     return predicted
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether `folder` has the detections of an earlier prediction."""
-    return any(folder.glob("detections.*"))
-
-
-def _changes(folder: Path) -> dict[Path, int]:
-    """When each file in `folder` was written last."""
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 def _kinds_of(media: Media) -> str:
@@ -357,21 +347,6 @@ def _require_shareable(request: PredictRequest, media: Media) -> None:
         raise SettingsError("show: one process has the window; leave devices or show out", setting="show")
     if request.track:
         raise SettingsError("track: one process tracks objects from frame to frame; leave devices out", setting="track")
-
-
-def _free_folder(request: PredictRequest, media: Media) -> Path:
-    """The output folder; SettingsError if the images or files in it would be overwritten."""
-    output = output_folder(request.output, "predict")
-    words = [*request.saves, *(["as_labels"] if request.as_labels else [])]
-    if "images" in words:
-        require_untouched(media, output, repeats=_is_own(output))
-    kept = [("yolo", LABELS), ("crops", CROPS), ("as_labels", PRE_LABELS)]
-    for word, name in kept if _is_own(output) else [*kept, ("json", CocoFile.name)]:  # eval's has the same name
-        there = output / name  # which may be the user's own work
-        if word in words and not is_free(there):
-            problem = f"contains {name} already, which is not overwritten; name another folder"
-            raise SettingsError.of("output", output, problem)
-    return output
 
 
 def as_text(predicted: Predicted) -> Iterator[str]:
