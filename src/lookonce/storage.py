@@ -15,7 +15,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -388,12 +388,9 @@ def stand_in(start: bytes) -> str:
 
 def require_content(path: Path, error: type[LookonceError]) -> None:
     """`error` for a file that is only a `stand_in`. What cannot be read is left to its reader."""
-    try:
-        words = stand_in(read_regular_file(path, 256))
-    except OSError:
-        return
-    if words:
-        raise error.at(path, words)
+    with suppress(OSError):
+        if words := stand_in(read_regular_file(path, 256)):
+            raise error.at(path, words)
 
 
 def read_text_file(path: Path) -> str:
