@@ -21,7 +21,7 @@ from torch import nn
 
 from lookonce.errors import WeightsError
 from lookonce.settings.record import DEFAULT_ANCHORS
-from lookonce.weights import pickled
+from lookonce.weights import pickled, unpickler
 from lookonce.weights.convolutions import model_from_record
 from lookonce.weights.foreign import ReadOptions
 from lookonce.weights.load import load_state, read_foreign
@@ -278,23 +278,23 @@ def test_a_file_that_runs_code_is_refused_by_name_and_its_code_does_not_run(
 )
 def test_names_that_only_resemble_admitted_ones_are_refused(name: str) -> None:
     module, _, function = name.partition(".")
-    with raises(pickled.RefusedError, name):
-        pickled.admitted(module, function)
+    with raises(unpickler.RefusedError, name):
+        unpickler.admitted(module, function)
 
 
 def test_classes_of_networks_are_stand_ins_that_nothing_is_imported_for() -> None:
-    made = pickled.admitted("models.yolo", "Model")(1, "two", key="value")
+    made = unpickler.admitted("models.yolo", "Model")(1, "two", key="value")
     made.__setstate__({"names": ["cat"]})
     assert made.state == {"names": ["cat"]}
     assert "models" not in sys.modules
 
 
 def test_tensors_that_reach_outside_their_storage_are_refused() -> None:
-    storage = pickled.Storage("0", "<f4", 6)
-    rebuild = pickled.FUNCTIONS["torch._utils._rebuild_tensor_v2"]
+    storage = unpickler.Storage("0", "<f4", 6)
+    rebuild = unpickler.FUNCTIONS["torch._utils._rebuild_tensor_v2"]
     assert rebuild(storage, 0, (2, 3), (3, 1)).shape == (2, 3)
     for arguments in ((1, (2, 3), (3, 1)), (0, (2, 3), (4, 1)), (0, (10_000_000,), (0,)), (-1, (1,), (1,))):
-        with pytest.raises(pickled.RefusedError):
+        with pytest.raises(unpickler.RefusedError):
             rebuild(storage, *arguments)
 
 
