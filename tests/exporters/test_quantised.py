@@ -6,6 +6,7 @@ makes OpenVINO 2026.4 refuse some files on an AVX2 processor). Beside both stand
 float32 on its 8-bit numbers.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lookonce.exporters.base import noise, textured_canvases
+from lookonce.exporters.quantised import _quiet_root_logger
 from lookonce.runtimes.exported import raw_names
 from lookonce.runtimes.openvino import import_openvino
 
@@ -94,3 +96,11 @@ def test_no_two_products_overflow_16_bits(files):
     )  # ONNX Runtime's have the first convolution and the two heads in float32
     for kernel in in_onnx + in_openvino:
         assert 2 * 255 * np.abs(kernel.astype(int)).max() <= np.iinfo(np.int16).max
+
+
+def test_no_handler_stays_that_would_repeat_each_line_of_the_log() -> None:
+    """Python's logging.info(), as the quantiser calls it, adds one to the root logger if that has none."""
+    before = logging.getLogger().handlers[:]
+    with _quiet_root_logger():
+        logging.getLogger().addHandler(logging.NullHandler())
+    assert logging.getLogger().handlers == before

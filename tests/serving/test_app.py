@@ -15,6 +15,7 @@ from colours_served import NAMES, Served, form_of, image_of, save_colours, serve
 
 import lookonce
 from lookonce.data.images import read_image
+from lookonce.serving.bodies import CURLS
 
 RED, GREEN = image_of(250, 80, 10), image_of(10, 200, 10, suffix=".jpg")
 
@@ -117,6 +118,10 @@ REFUSED: dict[str, tuple[int, str, dict[str, Any]]] = {
     "not base64": (422, "base64", {"body": {"image": "?!"}}),
     "not an image": (422, "image", {"body": b"hello"}),
     "truncated": (422, "image", {"body": RED[:-40]}),
+    "JSON of curl -d": (422, "-H 'Content-Type: ", {"body": b'{"threshold": 1}', "Content_Type": CURLS}),
+    "an image of curl -d": (422, "--data-binary", {"body": RED.translate(None, b"\0\r\n"), "Content_Type": CURLS}),
+    "a name of curl -d": (422, "--data-binary", {"body": b"photo.jpg", "Content_Type": CURLS}),
+    "an unknown key": (422, "url, image", {"body": {"img": "eA=="}}),
     "another type": (415, "text/plain", {"body": RED, "Content_Type": "text/plain"}),
     "compressed": (415, "gzip", {"body": RED, "Content_Encoding": "gzip"}),
     "too many pixels": (413, "160,000", {"body": BOMB}),

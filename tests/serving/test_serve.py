@@ -152,6 +152,9 @@ def test_a_page_is_served_with_its_headers_and_only_its_files(weights: Path, tmp
     with served(weights, page=page) as server:
         reply = server.get("/")
         assert reply.body.decode().endswith("page")
+        asked = (server.get("/detect"), server.get("/none"), server.post("/detec", b"x"), server.post("/", b"x"))
+        assert [one.status for one in asked] == [405, 404, 404, 405]
+        assert asked[0].json["error"] == "/detect: GET; expected POST"
         assert reply.headers["cross-origin-opener-policy"] == "same-origin"
         assert reply.headers["content-security-policy"].startswith(policy)
         for name, kind in (("a.mjs", "text/javascript"), ("a.wasm", "application/wasm")):

@@ -16,7 +16,7 @@ from untrained import save_untrained
 import lookonce
 from lookonce.api import load
 from lookonce.cli.main import main
-from lookonce.errors import COMMAND, DataError, MissingExtra, SettingsError, WeightsError
+from lookonce.errors import COMMAND, DataError, LookonceError, MissingExtra, SettingsError, WeightsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.exporters.clients import CLIENTS
 from lookonce.exporters.formats import FORMATS
@@ -28,6 +28,7 @@ from lookonce.workflows.evaluate import evaluate
 from lookonce.workflows.export import as_text, export
 from lookonce.workflows.export_reference import canvases_of
 from lookonce.workflows.info import info
+from lookonce.workflows.page import write_page
 from lookonce.workflows.predict import predict
 
 WITHOUT_TORCH = """
@@ -243,6 +244,17 @@ def test_export_reports_before_pytorch_loads_what_is_wrong_with_its_files(run_fo
             export(run_folder, to=to, precision=precision)
     with raises(WeightsError, "pip install"):
         export(run_folder, to="tflite")
+    monkeypatch.setenv("LOOKONCE_OFFLINE", "1")
+    monkeypatch.setenv("LOOKONCE_WEIGHTS", str(tmp_path))
+    with raises(WeightsError, "forbids the download"):
+        export(run_folder, for_="web")
+    with raises(WeightsError, "forbids the download"):
+        write_page(run_folder, tmp_path / "site", names=None, image_size=None, title="", overwrite=False)
+    for name in ("web", "opencv4"):
+        (tmp_path / "full").mkdir(exist_ok=True)
+        (tmp_path / "full" / "a.txt").touch()
+        with raises(LookonceError, path=tmp_path / "full"):
+            export(run_folder, for_=name, output=tmp_path / "full")
 
 
 def test_a_board_installs_ncnn_without_the_extra_that_brings_pytorch(tmp_path, monkeypatch):

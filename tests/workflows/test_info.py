@@ -8,7 +8,7 @@ import pytest
 import torch
 from raised import raises
 
-from lookonce.errors import SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.model.yolov3_tiny import YoloV3Tiny, scaled_channels
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Thresholds
@@ -129,5 +129,7 @@ def test_scales_of_weights_need_no_images_and_those_of_activations_do(tmp_path: 
 def test_scales_of_activations_need_weights_and_a_place(tmp_path: Path) -> None:
     with raises(SettingsError, "without weights", setting="int8_scales"):
         info(int8_scales="*.png", output=tmp_path)
+    with raises(DataError, "*.png"):
+        info(tmp_path, int8_scales=str(tmp_path / "*.png"), output=tmp_path / "2")  # not even the weights are opened
     with raises(SettingsError, "--output DIR", setting="int8_scales"):
         info(weights_of(tmp_path), int8_scales="*.png")

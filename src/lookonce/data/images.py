@@ -232,7 +232,10 @@ def _open(file: io.BytesIO | io.BufferedReader, name: str) -> tuple[ImageFile.Im
         if magic.match(start):
             raise DataError.at(name, f"is {kind}, which is not read; save it as JPEG or PNG; expected one of {kinds}")
     if _VIDEO.match(start):
-        raise DataError.at(name, "is a video; expected an image, or a name with a suffix of videos, such as .mp4")
+        problem = (
+            "is a video; expected an image; `lookonce predict` reads a video with a suffix of videos, such as .mp4"
+        )
+        raise DataError.at(name, problem)
     raise DataError.at(name, f"is not an image (it starts with {start[:8]!r}); expected one of {kinds}")
 
 

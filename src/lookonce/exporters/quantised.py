@@ -167,11 +167,13 @@ def operations_after(graph: Any, names: tuple[str, ...]) -> list[str]:
 
 @contextmanager
 def _quiet_root_logger() -> Iterator[None]:
-    """Silences the quantiser's advice to preprocess the graph: the batch normalisations are folded already."""
+    """Silences the quantiser's advice to preprocess the graph: the batch normalisations are folded already. A handler
+    that its messages have added would repeat each line of our log."""
     logger = logging.getLogger()
-    level = logger.level
+    level, handlers = logger.level, logger.handlers[:]
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         logger.setLevel(level)
+        logger.handlers[:] = handlers

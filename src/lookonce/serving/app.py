@@ -290,8 +290,9 @@ def _first_problem(problems: Sequence[Any], kind: type[BaseModel] | None = None)
         place = place[:-1]  # the last part of an optional value's place is a type: ("threshold", "constrained-float")
     name = ".".join(str(part) for part in place if part not in ("query", "path"))
     if first["type"] == "extra_forbidden":
-        known = DetectOptions.model_fields if kind is None else kind.model_fields
-        return SettingsError(f"{name}: unknown option{suggestion(str(place[-1]), known)}", setting=str(place[-1]))
+        known = [*(DetectOptions if kind is None else kind).model_fields, *(() if kind is None else ("image",))]
+        hint = suggestion(str(place[-1]), known) or f"; expected one of {', '.join(known)}"
+        return SettingsError(f"{name}: unknown option{hint}", setting=str(place[-1]))
     if first["type"] == "missing":
         return SettingsError(f"{name}: missing", setting=str(place[-1]))
     expected = first["msg"].replace("Input should be", "expected")
@@ -302,13 +303,18 @@ def _first_problem(problems: Sequence[Any], kind: type[BaseModel] | None = None)
 
 def _on_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):
-        message = error.detail
-        if error.status_code == HTTPStatus.NOT_FOUND:
-            message = f"{shortened(request.url.path)}: no such path; /openapi.json describes all paths"
-        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "another method")
-            message = f"{shortened(request.url.path)}: {request.method}; expected {allowed}"
-        return JSONResponse({"error": message}, error.status_code, error.headers)
+        message, status, headers = error.detail, error.status_code, dict(error.headers or {})
+        path, allowed = request.url.path, headers.get("Allow")
+        if isinstance(request.scope.get("endpoint"), Page) and path != "/":  # it takes what no route takes
+            described = request.app.openapi()["paths"].get(path, {})
+            allowed = ", ".join(described).upper()
+            headers = {"Allow": allowed} if described else {}
+            status = HTTPStatus.METHOD_NOT_ALLOWED if described else HTTPStatus.NOT_FOUND
+        if status == HTTPStatus.NOT_FOUND:
+            message = f"{shortened(path)}: no such path; /openapi.json describes all paths"
+        elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+            message = f"{shortened(path)}: {request.method}; expected {allowed or 'another method'}"
+        return JSONResponse({"error": message}, status, headers)
     if isinstance(error, RequestValidationError):
         return response_to(_first_problem(error.errors()))
     assert isinstance(error, LookonceError)

@@ -24,8 +24,8 @@ from lookonce.serving.gate import too_long
 from lookonce.serving.refusals import Refused
 
 FORM, JSON = "multipart/form-data", "application/json"
-# Content types of an image file as the body; the last one is what curl --data-binary sends.
-RAW = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
+CURLS = "application/x-www-form-urlencoded"  # what curl -d and --data-binary send
+RAW = ("image/", "application/octet-stream", CURLS)  # content types of an image file as the body
 MOST_FIELDS = 20
 CHUNK_BYTES = 1 << 16
 SECONDS_WITHOUT_DATA = 5.0
@@ -49,9 +49,20 @@ async def upload_of(request: Request, *, takes_json: bool = True) -> Upload:
         fields = json_object(await request.body())
         return Upload(content=from_base64(fields.pop("image", None)), fields=fields)
     if not kind or kind.startswith(RAW):
-        return Upload(content=await request.body() or None)
+        content = await request.body()
+        if kind == CURLS and content:
+            _require_whole(content, takes_json=takes_json)
+        return Upload(content=content or None)
     expected = f"an image type, {FORM}{f' or {JSON}' if takes_json else ''}"
     raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type: {kind}; expected {expected}", value=kind)
+
+
+def _require_whole(content: bytes, *, takes_json: bool) -> None:
+    """DataError for what curl -d makes of JSON, of a name, and of a file, from which it drops these bytes."""
+    if takes_json and content.lstrip().startswith(b"{"):
+        raise DataError(f"body: JSON with the Content-Type {CURLS}; with curl: -H 'Content-Type: {JSON}'")
+    if not any(byte in content for byte in b"\0\r\n"):
+        raise DataError("body: no complete image file; with curl: --data-binary @photo.jpg")
 
 
 def json_object(body: bytes) -> dict[str, Any]:

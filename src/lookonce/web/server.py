@@ -69,7 +69,12 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **self.added}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def do_HEAD(self) -> None:
+        """As curl -I asks, to see the headers."""
+        self.do_GET()
 
     def log_message(self, *_: Any, **__: Any) -> None:
         """Requests are not logged."""

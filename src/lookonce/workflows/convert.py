@@ -93,13 +93,13 @@ def convert(
         masks=_masks(mask),
     )
     files = tuple(find_weights(file) for file in files)
+    if not targets and output.exists():
+        raise WeightsError.at(output, "exists already; expected a new folder, choose another with --output")
     read = _read(files, options)
     probed = _probe(read, probe, output)
     if targets:
         written = _write_foreign(read, targets, _path(output, files), str(files[0]))
     else:
-        if output.exists():
-            raise WeightsError.at(output, "exists already; expected a new folder, choose another with --output")
         from lookonce.weights.checkpoint import save_checkpoint
 
         save_checkpoint(output, state=read.state, record=_stamped(read.record))

@@ -27,10 +27,10 @@ from lookonce.runtimes.registry import require_names
 from lookonce.settings.image_size import size_hw, size_in_words
 from lookonce.settings.names import require_one_of, split_list, suggested_value
 from lookonce.settings.record import MODEL_FILE, ModelRecord
-from lookonce.shown import file_size
+from lookonce.shown import command, file_size
 from lookonce.storage import temporary_folder
 from lookonce.weights.pull import find_weights
-from lookonce.workflows.export_for import ClientFolder, write_for
+from lookonce.workflows.export_for import ClientFolder, prepare, write_for
 from lookonce.workflows.export_reference import Exported, calibration_set, canvases_of, make_reference, write_one
 from lookonce.workflows.validation_split import run_of
 
@@ -145,19 +145,16 @@ def export(
     weights = _checkpoint_at(weights)
     require_sources(calibration, images)  # before PyTorch is loaded
     paths_in = partial(_paths, weights, plans, file_name, image_size)
-    place = output or (_beside(weights) if file_name is None else Path())
+    place = output or (_beside(weights) / (for_ or "") if file_name is None else Path())
     require_names(weights, names)
-    _require_one_free([] if for_ or check else paths_in(place), overwrite=overwrite)
-    model, record = _open(weights, names, image_size)
-    if agnostic is not None:
-        thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
-        record = record.model_copy(update={"thresholds": thresholds})
+    _require_room(for_, place, [] if check else paths_in(place), overwrite=overwrite)
+    model, record = _open(weights, names, image_size, agnostic)
     run = run_of(weights)
     measured = calibration_set(record, calibration, run) if precision == "int8" else None
     reference = make_reference(model, record, *canvases_of(record, images, batch, run), measured)
     if for_ is not None:
         write = partial(write_one, model, record, *plans[0], reference=reference)
-        return _exports_for(for_, weights, record, write, output or _beside(weights) / for_, overwrite=overwrite)
+        return _exports_for(for_, weights, record, write, place)
     files: list[Exported] = []
     refused: list[LookonceError] = []
     with temporary_folder() if check else nullcontext(place) as folder:
@@ -174,7 +171,7 @@ def export(
 
 
 def _exports_for(
-    client: str, weights: Path, record: ModelRecord, write: Callable[..., Exported], folder: Path, *, overwrite: bool
+    client: str, weights: Path, record: ModelRecord, write: Callable[..., Exported], folder: Path
 ) -> Exports:
     """The folder of a client, whose model `write(path=...)` writes."""
     files: list[Exported] = []
@@ -182,7 +179,7 @@ def _exports_for(
     def write_model(path: Path) -> None:
         files.append(write(path=path))
 
-    written = write_for(client, weights, record, write_model, folder, overwrite=overwrite)
+    written = write_for(client, weights, record, write_model, folder)
     moved = (replace(one, path=folder / CLIENTS[client].model) for one in files)
     return Exports(files=tuple(moved), for_client=written)
 
@@ -204,6 +201,8 @@ def as_text(exports: Exports) -> Iterator[str]:
         yield "OpenCV 4, Frigate, Triton and other programs need a file of their own: lookonce export --list"
     if (client := exports.for_client) is not None:
         yield f"for {client.client}: {client.folder}: {', '.join(client.files)}"
+        if CLIENTS[client.client].to == "web":
+            yield f"see it with: {command('page', '--serve', '--output', client.folder)}"
         if client.guide:
             yield f"how to use it: the first lines of {client.folder / client.guide}"
     for error in exports.refused:
@@ -308,12 +307,17 @@ def _checkpoint_at(place: Path) -> Path:
     return weights
 
 
-def _open(weights: Path, names: Path | None, image_size: int | str | None) -> tuple[YoloV3Tiny, ModelRecord]:
-    """The network, and its record with the input size of the file."""
+def _open(
+    weights: Path, names: Path | None, image_size: int | str | None, agnostic: bool | None
+) -> tuple[YoloV3Tiny, ModelRecord]:
+    """The network, and its record with the input size and the NMS of the file."""
     with loading_torch():
         from lookonce.weights.load import load_weights
 
     model, record = load_weights(weights, names)
+    if agnostic is not None:
+        thresholds = record.thresholds.model_copy(update={"agnostic": agnostic})
+        record = record.model_copy(update={"thresholds": thresholds})
     if image_size is None:
         return model, record
     return model, record.model_copy(update={"image_size": size_hw(image_size)})
@@ -330,9 +334,11 @@ def _named(weights: Path) -> Path:
     return weights.parent if weights.name == MODEL_FILE else weights
 
 
-def _require_one_free(paths: Sequence[Path], *, overwrite: bool) -> None:
+def _require_room(client: str | None, place: Path, paths: Sequence[Path], *, overwrite: bool) -> None:
     """Raises WeightsError if all files exist: before the weights are loaded, and INT8 ranges are measured."""
-    if paths and all(path.exists() for path in paths):
+    if client is not None:
+        prepare(client, place, overwrite=overwrite)
+    elif paths and all(path.exists() for path in paths):
         require_free(paths[0], overwrite=overwrite)
 
 

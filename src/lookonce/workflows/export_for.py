@@ -7,6 +7,7 @@ from pathlib import Path
 from lookonce.exporters.clients import CLIENTS, LABELS, Client, client_files, require_decodable
 from lookonce.settings.record import ModelRecord
 from lookonce.storage import MARKER, atomic_folder, require_replaceable
+from lookonce.web.runtime import runtime_archive
 from lookonce.web.site import write_site
 from lookonce.workflows.convert import convert
 
@@ -24,18 +25,20 @@ class ClientFolder:
     guide: str
 
 
-def write_for(
-    name: str, weights: Path, record: ModelRecord, write_model: WriteModel, folder: Path, *, overwrite: bool
-) -> ClientFolder:
-    """All files of the client -> `folder`, which appears when it is complete.
-
-    LookonceError if the folder has other content, or these files and not overwrite. WeightsError if the client cannot
-    run the network.
-    """
-    client = CLIENTS[name]
-    require_decodable(client, record)
+def prepare(name: str, folder: Path, *, overwrite: bool) -> None:
+    """What needs no PyTorch, before it is loaded: LookonceError if the folder has other content, or files of a client
+    and not overwrite; the page's runtime is downloaded."""
     is_own = (folder / MARKER).is_file() and any((folder / file).is_file() for file in (LABELS, "index.html"))
     require_replaceable(folder, overwrite=overwrite, is_own=is_own)
+    if CLIENTS[name].to == "web":
+        runtime_archive()
+
+
+def write_for(name: str, weights: Path, record: ModelRecord, write_model: WriteModel, folder: Path) -> ClientFolder:
+    """All files of the client -> `folder`, which appears when it is complete. WeightsError if the client cannot run the
+    network."""
+    client = CLIENTS[name]
+    require_decodable(client, record)
     with atomic_folder(folder) as new:
         _write(client, weights, write_model, new, title=weights.stem)
         texts = client_files(name, record) if client.to != "web" else {}

@@ -13,7 +13,7 @@ from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.letterbox import fit
 from lookonce.model.budget import Budget, budget_of, rows_of, shape_text, totals_of
 from lookonce.model.layers import Step, steps_of, steps_of_record
-from lookonce.prediction.sources import find_images
+from lookonce.prediction.sources import find_images, require_sources
 from lookonce.reports.budget import TABLE_WIDTH, lines_of, table_of, write_budget
 from lookonce.request import Listed
 from lookonce.runtimes.registry import load_runtime
@@ -108,6 +108,8 @@ def info(
     if weights is None and names is not None:
         raise SettingsError.of("names", names, "expected together with weights, whose classes it names")
     asked = None if image_size is None else size_hw(image_size)
+    if weights is not None and output is not None:
+        require_sources(int8_scales)  # before PyTorch is loaded
     runtime = None if weights is None else load_runtime(weights, names=names, device="cpu")
     record = None if runtime is None else runtime.record
     input_hw = asked or (record.image_size if record else (416, 416))

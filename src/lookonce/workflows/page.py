@@ -11,6 +11,7 @@ from lookonce.request import Listed
 from lookonce.runtimes.kinds import kind_of
 from lookonce.shown import command, file_size
 from lookonce.storage import MARKER, atomic_folder, require_replaceable, temporary_folder
+from lookonce.web.runtime import runtime_archive
 from lookonce.web.server import require_free_port, serve_until_interrupted, serving
 from lookonce.web.site import write_site
 from lookonce.weights.pull import find_weights, require_weights
@@ -110,6 +111,7 @@ def exported(weights: Path, names: Path | None, image_size: int | str | None) ->
         return
     if kind != "checkpoint":
         raise WeightsError.at(weights, f"is {kind}; expected a checkpoint, a run folder or an .onnx file")
+    runtime_archive()  # the download, or its error, comes before the export
     from lookonce.workflows.export import export  # needs PyTorch, the rest does not
 
     with temporary_folder() as folder:
