@@ -24,7 +24,7 @@ from lookonce.layout import PLAIN, Layout, Printed
 from lookonce.log import get_logger
 from lookonce.on_ranks import OnProgress, in_ranks
 from lookonce.rank_group import SINGLE_RANK, STEPS_PER_COLLECTIVE, RankGroup
-from lookonce.reports.content import read_run, shown_from
+from lookonce.reports.content import shown_from
 from lookonce.reports.sheets import write_sheets
 from lookonce.request import old_names, takes
 from lookonce.runtimes.detector import Detector
@@ -36,7 +36,7 @@ from lookonce.storage import os_errors_explained, output_folder, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.detector_request import DetectorRequest
 from lookonce.workflows.stored_thresholds import can_store, checkpoint_to_describe, store_thresholds
-from lookonce.workflows.validation_split import require_data_of_run, run_of, split_to_score
+from lookonce.workflows.validation_split import places_of_run, split_to_score
 
 INTERVALS = ("AP", "AP50")
 
@@ -152,7 +152,9 @@ class Evaluation(Printed):
 @takes(EvaluateRequest)
 def evaluate(request: EvaluateRequest) -> Evaluation:
     if request.data is None:
-        request = _with_data_of_run(request)
+        data, images, follow_links = places_of_run(request.weights)
+        images, follow_links = request.images or images, request.follow_links or follow_links
+        request = replace(request, data=data, images=images, follow_links=follow_links)
     several = request.several()
     if several is None:
         return _evaluate(request, on_progress=request.on_progress)
@@ -162,25 +164,6 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     device = device_of(detectors[0], request.device, request.runtime)
     options = {"request": replace(request, on_progress=None)}
     return in_ranks(several, device, _evaluate, options, on_progress=request.on_progress)
-
-
-def _with_data_of_run(request: EvaluateRequest) -> EvaluateRequest:
-    """The request with the data that its weights were trained on. SettingsError if they are no run's."""
-    weights = None if request.weights is None else find_weights(request.weights)
-    run = run_of(weights)
-    settings = {} if run is None else read_run(run).settings
-    if run is None or not settings.get("data"):
-        problem = f"not given, and {request.weights or request.results} is in no run folder, which would name its data"
-        raise SettingsError(f"data: {problem}; add --data DATA", setting="data")
-    require_data_of_run(settings, run)
-    get_logger().info(f"data: {settings['data']}, on which {run} was trained")
-    images = settings.get("images")
-    return replace(
-        request,
-        data=Path(settings["data"]),
-        images=request.images or (Path(images) if images else None),
-        follow_links=request.follow_links or settings.get("follow_links", False),
-    )
 
 
 @memory_kept()  # 13,000 page faults and a tenth of the processor time of an image of 640 pixels in PyTorch

@@ -18,6 +18,7 @@ from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.names import counted, suggested_value
 from lookonce.settings.schema import Settings
 from lookonce.storage import write_file
+from lookonce.weights.pull import find_weights
 
 VAL_FILE = "val.txt"  # of a run folder: the names of the images that were held out, one a line
 NO_VAL = "none"  # val_split of a run without validation
@@ -46,6 +47,19 @@ def open_data_of_run(settings: Mapping[str, Any], run: Path | None = None) -> Da
     if run is not None:
         require_data_of_run(settings, run)
     return open_data(settings["data"], settings.get("images"), follow_links=settings.get("follow_links", False))
+
+
+def places_of_run(weights: Path | None) -> tuple[Path, Path | None, bool]:
+    """data, images and follow_links of the run that trained `weights`; SettingsError if no run folder holds them."""
+    run = None if weights is None else run_of(find_weights(weights))
+    settings = {} if run is None else read_run(run).settings
+    if run is None or not settings.get("data"):
+        problem = "not given, and no run folder, which would name its data, holds the weights; add --data DATA"
+        raise SettingsError(f"data: {problem}", setting="data")
+    require_data_of_run(settings, run)
+    get_logger().info(f"data: {settings['data']}, on which {run} was trained")
+    images = settings.get("images")
+    return Path(settings["data"]), Path(images) if images else None, settings.get("follow_links", False)
 
 
 def require_data_of_run(settings: Mapping[str, Any], run: Path) -> None:
