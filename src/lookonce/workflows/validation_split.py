@@ -54,7 +54,7 @@ def places_of_run(weights: Path | None) -> tuple[Path, Path | None, bool]:
     run = None if weights is None else run_of(find_weights(weights))
     settings = {} if run is None else read_run(run).settings
     if run is None or not settings.get("data"):
-        problem = "not given, and no run folder, which would name its data, holds the weights; add --data DATA"
+        problem = "not given; add --data DATA; only weights in a run folder have data of their own"
         raise SettingsError(f"data: {problem}", setting="data")
     require_data_of_run(settings, run)
     get_logger().info(f"data: {settings['data']}, on which {run} was trained")
