@@ -178,7 +178,7 @@ def test_thresholds_are_stored_where_there_is_a_checkpoint(coco: Path, foreign: 
     with raises(SettingsError, "--weights", setting="store_thresholds"):
         evaluate(data=coco, results=foreign, store_thresholds=True)
     exported = tmp_path / "detector.onnx"
-    exported.write_bytes(b"")
+    exported.write_bytes(b"a graph")
     with raises(SettingsError, setting="store_thresholds", path=exported):
         evaluate(data=coco, images=tmp_path, weights=exported, store_thresholds=True)
 
