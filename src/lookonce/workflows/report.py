@@ -82,7 +82,8 @@ def report(
     more
         Further runs to compare with the first.
     output
-        HTML file to write. Default: report.html in the run folder; for several runs, comparison.html in the first.
+        HTML file to write; model-card.md of one run is written into the same folder. Default: report.html in the run
+        folder; for several runs, comparison.html in the first.
     evaluation
         Folder written by `lookonce eval --output`; its scores are shown, and nothing is scored.
     weights
