@@ -72,6 +72,9 @@ def test_the_types_that_verbs_return_have_names_here() -> None:
             for kind in get_args(result) or (result,):
                 assert kind in (Path, NoneType) or getattr(lookonce, kind.__name__) is kind, name
                 assert name == "load" or kind is NoneType or kind.__str__ is not object.__str__, name
+                # IPython shows by the first class that has one of these
+                shows = next(vars(one) for one in kind.__mro__ if {"_repr_pretty_", "__repr__"} & vars(one).keys())
+                assert kind in (Path, NoneType, lookonce.Predicted) or name == "load" or "_repr_pretty_" in shows, name
 
 
 def test_printing_a_verbs_result_shows_what_its_command_prints(
@@ -264,6 +267,7 @@ def test_a_fork_uses_its_parents_detector(weights: Path, image: np.ndarray) -> N
     (found,) = in_a_fork(lambda: detector.detect([image]))
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
     assert in_a_fork(lambda: str(detector(image))) == str(detector(image))
+    assert in_a_fork(lambda: str(lookonce.load(weights, device="cpu")(image))) == str(detector(image))
 
 
 def test_paths_may_be_text_in_every_verb(weights: Path, folder: Path, tmp_path: Path) -> None:

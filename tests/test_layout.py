@@ -30,3 +30,12 @@ def test_a_verb_prints_the_style_of_a_table_and_writes_out_what_a_name_would_do(
     monkeypatch.setattr(Verb, "lines", lambda *_: [Styled("\x1b[1mclass\x1b[0m"), NAME])
     _show(VERBS["info"], None, json=False)
     assert capsys.readouterr().out == "\x1b[1mclass\x1b[0m\ncat\\x1b[31m\n"
+
+
+def test_in_a_notebook_a_table_is_part_of_the_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = list(PLAIN.lines(table()))
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # whose Rich shows what it prints by itself
+    assert list(PLAIN.lines(table())) == outside
+    assert capsys.readouterr().out == ""

@@ -30,7 +30,7 @@ class Layout:
 
         text = StringIO()
         width = max(self.width, least_width)
-        console = Console(file=text, width=width, force_terminal=self.is_terminal, highlight=False)
+        console = Console(file=text, width=width, force_terminal=self.is_terminal, force_jupyter=False, highlight=False)
         harmless = [Segment(shown_lines(segment.text), segment.style) for segment in console.render(part)]
         console.print(Segments(harmless), end="")
         yield from map(Styled, text.getvalue().splitlines())
@@ -39,12 +39,19 @@ class Layout:
 PLAIN = Layout()
 
 
-class Printed:
+class InNotebooks:
+    """A result that IPython and notebooks show as `str()` does."""
+
+    def __init_subclass__(cls) -> None:
+        # IPython takes the first class that has this or a __repr__, and a dataclass has a __repr__ of its own.
+        cls._repr_pretty_ = InNotebooks._repr_pretty_  # type: ignore[method-assign]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text("..." if cycle else str(self))
+
+
+class Printed(InNotebooks):
     """The result of a verb: `str()` gives the lines that its command prints, made by `as_text` of its module."""
 
     def __str__(self) -> str:
         return "\n".join(sys.modules[type(self).__module__].as_text(self))
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What a notebook shows."""
-        printer.text("..." if cycle else str(self))

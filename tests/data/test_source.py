@@ -276,3 +276,9 @@ def test_the_warnings_of_a_folder_that_is_both_train_and_val_are_logged_once(
     assert source.split("train").image_paths == source.split("val").image_paths
     [line] = caplog.messages
     assert line.startswith("1 x no-label-file")
+
+
+def test_a_run_that_is_given_for_data_is_answered_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("".join(f"key{number}: 1\n" for number in range(110)))
+    with raises(DataError, "and 102 more", path=tmp_path / "settings.yaml"):
+        open_data(tmp_path)

@@ -27,7 +27,6 @@ from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime
 from lookonce.settings.dialects import DIALECTS
 from lookonce.settings.record import ModelRecord, Thresholds
-from lookonce.storage import make_folder
 from lookonce.weights.checkpoint import load_checkpoint, read_record, save_checkpoint
 from lookonce.workflows.evaluate import as_text, assess, evaluate
 from lookonce.workflows.stored_thresholds import store_thresholds
@@ -151,7 +150,7 @@ def test_a_detector_whose_detections_are_nearly_all_wrong_is_named(coco: Path, f
     found = read_coco_results(foreign, dataset)
     for score, is_said in ((0.25, True), (0.6, False)):  # the detection's is 0.5
         thresholds = Thresholds(score=score)
-        evaluation = assess(dataset, found, make_folder(tmp_path / "out"), {}, resamples=0, thresholds=thresholds)
+        evaluation = assess(dataset, found, tmp_path / "out", {}, resamples=0, thresholds=thresholds)
         assert any("1 of 1 detection" in line for line in as_text(evaluation)) is is_said
 
 
@@ -227,6 +226,19 @@ def test_a_folder_that_was_not_named_is_never_the_same_twice(
     monkeypatch.chdir(tmp_path)
     outputs = [evaluate(data=coco, images=tmp_path, results=foreign, resamples=0).output for _ in range(2)]
     assert outputs == [Path("runs/eval-1"), Path("runs/eval-2")]
+
+
+def test_an_interruption_leaves_no_empty_folder(
+    coco: Path, foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lookonce.workflows.evaluate.bootstrap", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(data=coco, images=tmp_path, results=foreign)
+    assert not Path("runs").exists()
 
 
 def test_scoring_what_lies_in_the_output_folder_leaves_it_as_it_is(coco: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from lookonce.data.shards import is_in_shard, read_file, write_archives, write_i
 from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
+from lookonce.layout import InNotebooks
 from lookonce.storage import is_free, os_errors_explained
 
 Format = Literal["coco", "voc", "yolo", "labelme", "cvat", "label-studio", "shards"]
@@ -61,7 +62,7 @@ FORMATS: dict[str, _Writing] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copy:
+class Copy(InNotebooks):
     """Summary of a written data set. `largest_difference`: of any corner after reading back, in pixels; 0: bit for bit.
 
     renamed: original path of each image with a new file name -> that name.

@@ -17,6 +17,8 @@ from lookonce.model.nms_torch import select_batch
 from lookonce.model.normalise import to_network_input
 from lookonce.settings.record import ModelRecord
 
+PROCESS = os.getpid()
+
 
 def anchor_tensors(record: ModelRecord, device: torch.device | str | None = None) -> list[Tensor]:
     """For each head, in the order of the outputs: (A, 2) float32 anchors, width and height in pixels."""
@@ -25,7 +27,9 @@ def anchor_tensors(record: ModelRecord, device: torch.device | str | None = None
 
 
 def use_threads(threads: int) -> None:
-    """Set the number of PyTorch's compute threads for the whole process."""
+    """Set the number of PyTorch's compute threads for the whole process; 1 in a fork of the one that imported this."""
+    if os.getpid() != PROCESS:
+        threads = 1  # a forked process would wait for OpenMP's threads, which only its parent has
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 
@@ -51,7 +55,7 @@ class PyTorchRuntime:
     def raw_heads(self, canvases: NDArray[np.uint8]) -> list[Tensor]:
         """(B, H, W, 3) uint8 RGB -> (B, A * (5 + C), H / stride, W / stride) logits of each head."""
         if self._process != os.getpid():
-            use_threads(1)  # a forked process would wait for OpenMP's threads, which only its parent has
+            use_threads(1)  # whatever the parent had set
         images = copy_to_device(torch.from_numpy(np.ascontiguousarray(canvases)), self.device)
         return list(self.model.eval()(to_network_input(images, self.record.preprocessing)))
 

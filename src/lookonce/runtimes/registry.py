@@ -227,6 +227,6 @@ def open_pytorch(path: Path, *, names: Path | None = None, device: str = "auto")
         what = "not an exported file" if takes_names(path) else "a checkpoint"
         advice = "export these weights to .onnx where PyTorch is installed, or use them here, which"
         raise MissingExtra(f"{path}: {what}; {advice}", "train") from error
+    use_threads(usable_threads())  # loading computes too
     model, record = load_weights(path, names)
-    use_threads(usable_threads())
     return PyTorchRuntime(model, record, device=resolve_device(device))

@@ -17,6 +17,7 @@ from lookonce.devices import memory_in_use
 from lookonce.distributed import any_rank, broadcast_object, is_main, rank, world_size
 from lookonce.errors import WeightsError
 from lookonce.exit_codes import ExitCode
+from lookonce.layout import InNotebooks
 from lookonce.log import get_logger
 from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
@@ -87,7 +88,7 @@ class TrainerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainResult:
+class TrainResult(InNotebooks):
     """Taken in place of the path of its run folder: `lookonce.load(lookonce.train(...))`.
 
     metrics: last row of the metrics table. stopped: whether a stop request ended the run; --resume continues it.

@@ -207,7 +207,7 @@ def _evaluate(
         evaluation = assess(
             dataset,
             found,
-            output_folder(request.output, "eval"),
+            request.output,
             sources | {"of": str(results or weights)},
             iou=request.iou,
             thresholds=thresholds,
@@ -238,7 +238,7 @@ def _lowest_score(asked: float | None, usual: float) -> float:
 def assess(
     dataset: Dataset,
     found: Results,
-    output: Path,
+    output: Path | None,
     sources: Mapping[str, Any],
     *,
     iou: Sequence[float] = (),
@@ -251,6 +251,7 @@ def assess(
 ) -> Evaluation:
     """Scores and analyses the detections, and writes the files.
 
+    output: the folder, by default a new runs/eval-N, which is made last: an interruption leaves no empty one.
     sources: entries for metrics.json; thresholds: of the detector; kept: the results file that was scored, which is
     not overwritten if it is in output; lowest_score: the confidence threshold of the detections.
     """
@@ -271,6 +272,7 @@ def assess(
     if thresholds is not None:
         errors = image_errors(dataset, matches, lowest_scores(thresholds, dataset.class_names).tolist())
         weak = mostly_wrong(errors, len(matches.object_labels), shown_from(thresholds))
+    output = output_folder(output, "eval")
     sheets = write_sheets(output, dataset, found, analysis, images)
     evaluation = Evaluation(
         metrics=score(dataset, found),

@@ -36,7 +36,7 @@ from lookonce.request import old_names
 from lookonce.settings.names import counted
 from lookonce.settings.record import Thresholds
 from lookonce.shown import command, file_size
-from lookonce.storage import make_folder, sha256_file, write_file
+from lookonce.storage import sha256_file, write_file
 from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import data_of_run
 
@@ -82,7 +82,8 @@ def report(
     more
         Further runs to compare with the first.
     output
-        HTML file to write. Default: report.html in the run folder; for several runs, comparison.html in the first.
+        HTML file to write; model-card.md of one run is written into the same folder. Default: report.html in the run
+        folder; for several runs, comparison.html in the first.
     evaluation
         Folder written by `lookonce eval --output`; its scores are shown, and nothing is scored.
     weights
@@ -260,7 +261,7 @@ def evaluated(run: Run, dataset: Dataset, weights: Path | None, on_progress: OnP
     images = f"{counted(len(dataset), 'image')} of split {dataset.split!r}"
     get_logger().info(f"scoring {source} on {images}; --no-score skips this")
     found = find(open_detector(source), dataset, on_progress=on_progress)
-    assess(dataset, found, make_folder(folder), sources, resamples=RESAMPLES)
+    assess(dataset, found, folder, sources, resamples=RESAMPLES)
     return folder
 
 

@@ -48,9 +48,8 @@ def open_yaml(path: Path) -> DataSource:
         SPELLINGS.get(key, key): content[key] for key in (*SPLITS, *SPELLINGS) if content.get(key)
     }
     if not entries:
-        raise DataError.at(
-            path, f"has no split; expected train, val or test; found the keys {', '.join(map(str, content)) or 'none'}"
-        )
+        keys = few([str(key) for key in content]) or "none"
+        raise DataError.at(path, f"has no split; expected train, val or test; found the keys {keys}")
     described = [split for split, entry in entries.items() if isinstance(entry, dict)]
     if len(described) == len(entries):
         return open_description(path, content, entries)
