@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <map>
@@ -141,6 +142,7 @@ const Known& find_option(const std::string& name) {
   if (found != table.end()) return *found;
   const std::string instead = instead_of(name);
   if (!instead.empty()) throw Error("unknown option '" + name + "'; " + instead);
+  if (std::filesystem::exists(name)) throw Error("unknown option '" + name + "'; for the file write ./" + name);
   const auto nearest = std::min_element(table.begin(), table.end(), [&](const Known& a, const Known& b) {
     return edit_distance(a.name, name) < edit_distance(b.name, name);
   });

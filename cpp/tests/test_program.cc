@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 
 #include "check.h"
 #include "lookonce/images.h"
@@ -63,6 +64,9 @@ TEST(options_that_are_wrong_are_named) {
   CONTAINS(error_of([] { parse_options({"m", "a", "--treshold", "1"}); }), "did you mean --threshold?");
   CONTAINS(error_of([] { parse_options({"--learning-rate", "m", "a"}); }), "'--learning-rate'; see --help");
   CONTAINS(error_of([] { parse_options({"--weights", "m", "a"}); }), "lookonce-infer MODEL SOURCE");
+  std::ofstream("-a.jpg").close();
+  CONTAINS(error_of([] { parse_options({"m", "-a.jpg"}); }), "write ./-a.jpg");
+  fs::remove("-a.jpg");
   CONTAINS(error_of([] { parse_options({"m", "a", "--threshold", "1.5"}); }), "--threshold is '1.5'; expected a number");
   CONTAINS(error_of([] { parse_options({"m", "a", "--threads", "two"}); }), "--threads is 'two'");
   CONTAINS(error_of([] { parse_options({"m", "a", "--batch"}); }), "--batch needs a value");

@@ -3,7 +3,10 @@
 import ast
 import configparser
 import json
+import os
+import subprocess
 from importlib import resources
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -54,6 +57,19 @@ def test_each_file_is_valid_in_its_language(files, client):
             configparser.ConfigParser().read_string(content)
         elif name != LABELS:
             parsers[name[name.rindex(".") :]](content)
+
+
+def test_the_script_of_tensorrt_finds_its_model_from_any_folder(files, tmp_path):
+    folder = tmp_path / "for us"
+    folder.mkdir()
+    (folder / "build.sh").write_text(files["tensorrt"]["build.sh"])
+    (tmp_path / "trtexec").write_text("#!/bin/sh\npwd\n")
+    (tmp_path / "trtexec").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", folder / "build.sh"], cwd=tmp_path, env=path, capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()) == folder
 
 
 def test_labels_have_one_line_per_class(files):

@@ -10,7 +10,7 @@ import torch
 from raised import raises
 
 from lookonce.cli.main import main
-from lookonce.errors import SettingsError
+from lookonce.errors import DataError, SettingsError
 from lookonce.exporters.base import textured_canvases
 from lookonce.exporters.metadata import VERIFIED_KEY
 from lookonce.model.yolov3_tiny import YoloV3Tiny, initialise, scaled_channels
@@ -149,3 +149,14 @@ def test_what_cannot_be_verified_is_said(run, data, tmp_path):
     save_checkpoint(tmp_path / "bare" / "checkpoints" / "best", state=model.state_dict(), record=record)
     with raises(SettingsError, "lookonce export", path=tmp_path / "bare"):
         verified([tmp_path / "bare"], data, tmp_path)
+
+
+def test_data_of_other_classes_are_an_error_before_any_detection(run, data, tmp_path, monkeypatch):
+    content = json.loads(data.read_text())
+    content["categories"] = [{"id": 7, "name": "c"}]
+    content["annotations"] = [one | {"category_id": 7} for one in content["annotations"]]
+    other = data.with_name("instances_other.json")
+    other.write_text(json.dumps(content))
+    monkeypatch.setattr("lookonce.workflows.verify.ask_all", lambda *_: pytest.fail("detects"))
+    with raises(DataError, "class in common"):
+        verified([run], other, tmp_path)

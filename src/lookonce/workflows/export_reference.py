@@ -187,8 +187,9 @@ def _compare(chosen: Format, plan: ExportPlan, reference: Reference, path: Path)
     parity = compare(reference.answers, answers, (canvases.shape[1], canvases.shape[2]), plan.precision)
     if math.isnan(reference.AP) or reference.calibration is None or reference.calibration.labelled is None:
         return parity
-    points = 100 * (reference.AP - _score(loaded, reference.calibration.labelled))
-    quantity = f"AP points lost, {100 * reference.AP:.2f} before"
+    before, after = 100 * reference.AP, 100 * _score(loaded, reference.calibration.labelled)
+    points = before - after
+    quantity = f"AP points lost, {before:.2f} to {after:.2f}"
     lost = Difference(quantity=quantity, largest=points, tolerance=POINTS_TOLERANCE)
     return replace(parity, differences=(*parity.differences, lost))
 

@@ -178,6 +178,8 @@ def verify(
     dataset = split_to_score(source, split, paths[0], names)
     subjects = open_subjects(paths, runtimes, names)
     add_references(subjects)
+    for subject in subjects:
+        match_classes(subject.runtime.record, dataset)  # its error comes before the work
     ask_all(subjects, dataset, on_progress)
     verification = Verification(
         rows=tuple(judge(subjects, dataset)),
