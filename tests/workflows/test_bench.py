@@ -94,6 +94,13 @@ def test_everything_is_in_the_file(done):
     assert content["machine"]["int8"] == int8_path()
 
 
+def test_a_file_of_one_size_is_not_measured_at_another(weights, tmp_path):
+    export(weights, output=tmp_path / "tiny.onnx")
+    case = Case(weights=str(tmp_path / "tiny.onnx"), image_size=(96, 64))
+    with raises(SettingsError, "64x64", setting="image_size", value=(96, 64)):
+        measure(case)
+
+
 @pytest.mark.parametrize("threads", ["0", "two", "1,,2", "-1"])
 def test_numbers_are_numbers(weights, threads):
     with raises(SettingsError, setting="threads", value=threads):

@@ -63,7 +63,8 @@ class Case:
 def measure(case: Case) -> dict[str, Any]:
     """The measurements of one case, as `network_of` and `pipeline_of` describe them."""
     started, names = time.perf_counter(), Path(case.names) if case.names else None
-    runtime = load_runtime(case.weights, names=names, device=case.device, runtime=case.runtime)
+    size_hw = None if case.image_size is None else (case.image_size[0], case.image_size[1])  # JSON has lists
+    runtime = load_runtime(case.weights, names=names, device=case.device, runtime=case.runtime, image_size=size_hw)
     loaded = time.perf_counter() - started
     if case.images is not None:
         sources = find_images(case.images)
@@ -73,11 +74,10 @@ def measure(case: Case) -> dict[str, Any]:
             ImageSource(name=f"synthetic {number}", place=Path(f"{number}.jpg"), content=encode(scene.image, ".jpg"))
             for number, scene in enumerate(scenes)
         ]
-    size_hw = case.image_size or runtime.record.image_size
-    measured = pipeline_of(runtime, sources, case) if case.pipeline else network_of(runtime, sources, case, size_hw)
+    measured = pipeline_of(runtime, sources, case) if case.pipeline else network_of(runtime, sources, case)
     return {
         "runtime": runtime.name,
-        "image_size": list(size_hw),
+        "image_size": list(runtime.record.image_size),
         "load_seconds": loaded,
         **measured,
         "memory_mb": peak_memory_mb(),
@@ -94,14 +94,16 @@ def peak_memory_mb() -> float | None:
     return used / 1e6 if sys.platform == "darwin" else used * 1024 / 1e6  # bytes on macOS, KiB elsewhere
 
 
-def network_of(runtime: Runtime, sources: list[ImageSource], case: Case, size_hw: tuple[int, int]) -> dict[str, Any]:
+def network_of(runtime: Runtime, sources: list[ImageSource], case: Case) -> dict[str, Any]:
     """Latency (ms per call), throughput (images/s) and fraction of the peak of the processor.
 
     A call runs the network, decoding and NMS on `batch` network inputs that are ready in memory."""
     record = runtime.record
-    canvases = np.stack([fit(one.read(), size_hw, record.preprocessing)[0] for one in islice(sources, case.batch)])
+    canvases = np.stack(
+        [fit(one.read(), record.image_size, record.preprocessing)[0] for one in islice(sources, case.batch)]
+    )
     canvases = np.resize(canvases, (case.batch, *canvases.shape[1:]))
-    gflop = 2 * sum(step.macs for step in steps_of_record(record, size_hw)) / 1e9
+    gflop = 2 * sum(step.macs for step in steps_of_record(record)) / 1e9
     processor, started = time.process_time(), time.perf_counter()
     milliseconds = _timed(lambda: _detect(runtime, canvases), case.seconds)
     busy = (time.process_time() - processor) / (time.perf_counter() - started)
@@ -214,7 +216,10 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 (runtimes raise their own types for a size or batch they reject)
         size = size_in_words(case.image_size) if case.image_size else "its own size"
         images = counted(case.batch, "image")
-        answer = {"error": f"{case.weights}: cannot run {images} of {size}: {type(error).__name__}: {error}"}
+        reason = " ".join(str(error).split())[:300]
+        answer = {
+            "error": f"{case.weights}: {case.runtime} cannot run {images} of {size} ({reason}); try another runtime"
+        }
     json.dump(answer, sys.stdout)
 
 
