@@ -116,6 +116,17 @@ def test_sizes_are_sides_or_height_x_width(weights, tmp_path, monkeypatch, caplo
     assert "measuring 2 cases" in caplog.text  # before the first, which takes seconds
 
 
+def test_an_interruption_leaves_no_empty_folder(weights, tmp_path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lookonce.workflows.bench._measure_all", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench([weights])
+    assert not list((tmp_path / "runs").iterdir())
+
+
 def test_a_size_that_no_network_takes_is_refused(weights):
     with raises(SettingsError, setting="image_size", value="70"):
         bench([weights], image_size="64,70")

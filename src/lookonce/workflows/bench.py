@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
@@ -112,7 +113,12 @@ def bench(
                 cases.append((replace(one, pipeline=True), count))
     folder = output_folder(output, "bench")
     get_logger().info(f"measuring {counted(len(cases), 'case')}, each for about {seconds:g} s in a process of its own")
-    measured = list(_measure_all(cases))
+    try:
+        measured = list(_measure_all(cases))
+    except BaseException:  # Ctrl-C too
+        with suppress(OSError):  # is not empty
+            folder.rmdir()
+        raise
     pairs = [(case.pipeline, row) for (case, _), row in zip(cases, measured, strict=True)]
     rows, pipelines = (tuple(row for is_whole, row in pairs if is_whole == wanted) for wanted in (False, True))
     done = Bench(output=folder, machine=machine(), rows=rows, pipelines=pipelines)
