@@ -97,7 +97,7 @@ def test_everything_is_in_the_file(done):
 def test_a_file_of_one_size_is_not_measured_at_another(weights, tmp_path):
     export(weights, output=tmp_path / "tiny.onnx")
     case = Case(weights=str(tmp_path / "tiny.onnx"), image_size=(96, 64))
-    with raises(SettingsError, "64x64", setting="image_size", value=(96, 64)):
+    with raises(SettingsError, "64 pixels", setting="image_size", value=(96, 64)):
         measure(case)
 
 

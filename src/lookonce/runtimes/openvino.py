@@ -78,7 +78,7 @@ class OpenVinoRuntime(ExportedRuntime):
             problem = f"OpenVINO cannot run it ({last_line(error)}); use another runtime"
             raise WeightsError.at(self.path, problem) from error
         # The first array of a process, in one thread: two threads in it at once waited for each other for ever, one
-        # with the GIL for pybind11's initialisation, the other within that for the GIL (seen once with gdb, in 2026.4).
+        # with the GIL for pybind11's initialisation, the other within that for the GIL (seen once, with gdb, 2026.4).
         openvino = import_openvino()
         _ = openvino.Tensor(openvino.Type.f32, [1]).data
         requests = threading.local()  # a request serves one caller at a time
