@@ -49,6 +49,25 @@ def test_the_command_that_corrects_a_json_names_its_images_and_can_be_pasted(tmp
     assert words == ["lookonce", "check", str(annotations), "--images", str(images), "--fix", "CORRECTED"]
 
 
+def test_a_test_split_that_is_not_there_is_no_error_and_missing_images_are_not_decoded(tmp_path: Path) -> None:
+    """As in Roboflow's exports, whose data.yaml always names three folders."""
+    for split, names in {"train": ("a", "b"), "valid": ("c",)}.items():
+        for folder in ("images", "labels"):
+            (tmp_path / split / folder).mkdir(parents=True)
+        for name in names:
+            Image.new("RGB", (40, 30), "#" + f"{ord(name):x}" * 3).save(tmp_path / split / "images" / f"{name}.png")
+            (tmp_path / split / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+    entries = {"train": "../train/images", "val": "../valid/images", "test": "../test/images", "names": ["cup"]}
+    (tmp_path / "data.yaml").write_text(json.dumps(entries))
+    checked = check(tmp_path, only=["missing-split,unreadable-annotations"])
+    assert [(found.name, found.severity) for found in checked.result.findings] == [("missing-split", "warning")]
+    list_file = tmp_path / "train.txt"
+    list_file.write_text("train/images/a.png\ntrain/images/absent.png\n")
+    (tmp_path / "data.yaml").write_text(json.dumps({"train": "train.txt", "names": ["cup"]}))
+    lines = list(as_text(check(tmp_path, advice=False)))
+    assert any(line.startswith("1 image decoded") for line in lines)
+
+
 def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:
     with raises(DataError, path=tmp_path):
         check(tmp_path)

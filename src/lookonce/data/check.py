@@ -123,7 +123,9 @@ def _read_splits(source: DataSource, report: Report) -> Iterator[Dataset]:
                 report(Finding(name="box-convention", file=str(found.origin), message=message))
             yield source.assemble(found, report)
         except DataError as error:
-            report(Finding(name="unreadable-annotations", file=str(source.origin), message=str(error)))
+            # Roboflow names a folder of test images in exports without any; training does not read it.
+            name = "missing-split" if error.fields.get("setting") == "test" else "unreadable-annotations"
+            report(Finding(name=name, file=str(source.origin), message=str(error)))
     if "train" not in source.splits:
         problem = "has no split 'train'; training uses it unless you name another split"
         report(Finding.at("missing-split", source.origin, problem))

@@ -44,7 +44,8 @@ annotations
   empty-split, error
     a split lists no images -- add images, or remove the split from the description
   missing-split, warning
-    there is no split train, or none for validation -- create one: lookonce convert-data SRC DST --split 0.8/0.1/0.1
+    there is no split train, none for validation, or no test split where the description says
+    create one: lookonce convert-data SRC DST --split 0.8/0.1/0.1; or remove its entry
   held-out-val, note
     there is no split val; training holds out a part of train for validation
     none needed; to divide the data yourself: lookonce convert-data SRC DST --split 0.8/0.2 --stratify

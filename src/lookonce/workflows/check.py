@@ -242,10 +242,11 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield from (f"  {finding.message}" for finding in findings[:shown])
         if len(findings) > shown:
             yield f"  and {len(findings) - shown} more"
-    if result.seconds and result.num_images:
+    num_read = result.num_images - sum(found.name == "missing-image" for found in result.findings)
+    if result.seconds and num_read > 0:
         decoded = any(FINDING_KINDS[name].needs_pixels for name in result.checks)
-        images = f"{counted(result.num_images, 'image')} {'decoded' if decoded else 'checked by their headers'}"
-        yield f"{images}, {result.num_images / max(result.seconds, 1e-3):,.0f} images/s"
+        images = f"{counted(num_read, 'image')} {'decoded' if decoded else 'checked by their headers'}"
+        yield f"{images}, {num_read / max(result.seconds, 1e-3):,.0f} images/s"
     if checked.advice:
         yield from _advice_lines(checked.advice)
     is_labelled = bool(result.datasets) and result.format != IMAGES_ALONE  # else --fix refuses the data
