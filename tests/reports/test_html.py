@@ -161,7 +161,7 @@ def test_a_run_that_has_only_begun_gives_a_page_too(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with raises(DataError, "settings.yaml", path=tmp_path):
         read_run(tmp_path)
-    with raises(DataError, "object storage", path="s3:/bucket/run"):
+    with raises(DataError, "object storage", path="s3://bucket/run"):
         read_run(Path("s3://bucket/run"))
     with raises(DataError, "no such folder", path=tmp_path / "absent"):
         read_run(tmp_path / "absent")

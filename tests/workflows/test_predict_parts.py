@@ -197,7 +197,8 @@ def test_images_and_results_in_object_storage_give_the_same_lines(
     s3.faults += [503, "cut", "lost"]
     for part in ("1/2", "2/2"):
         run(part, "s3://bucket/out", "s3://bucket/set/list.txt")
-    assert run("all/2", "s3://bucket/out", "s3://bucket/set/list.txt", resume=True).parts.num_new == 0
+    again = run("all/2", "s3://bucket/out", "s3://bucket/set/list.txt", resume=True).parts
+    assert (again.num_new, again.output) == (0, "s3://bucket/out")
     names = [entry.name for entry in store.entries(Location.parse("s3://bucket/out"))]
     assert [Path(name).suffix for name in names] == [".json", ".jsonl"] * 2
     found = "".join(store.get_text(Location.parse(f"s3://bucket/out/{name}")) for name in names[1::2])

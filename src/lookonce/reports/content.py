@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lookonce.data.dataset import Dataset
 from lookonce.errors import DataError
 from lookonce.parsed import parse_json
-from lookonce.remote.objects import is_remote
+from lookonce.remote.objects import Location, is_remote
 from lookonce.reports.images import Classes, ComparedImage
 from lookonce.settings.image_size import sides_in_words
 from lookonce.settings.record import ModelRecord, Thresholds, parse_record
@@ -67,9 +67,11 @@ class Content:
 def read_run(folder: Path) -> Run:
     """Reads settings.yaml, metrics.jsonl and the record of a run folder; only the first is required."""
     path = folder / "settings.yaml"
+    if is_remote(folder):
+        problem = "is in object storage; expected the folder of a training run on this machine; copy it here first"
+        raise DataError.at(str(Location.parse(str(folder))), problem)
     if not path.is_file():
         problem = "contains no settings.yaml" if folder.exists() else "no such folder"
-        problem = "is in object storage; copy it to this machine first" if is_remote(folder) else problem
         raise DataError.at(folder, f"{problem}; expected the folder of a training run, such as runs/train-1")
     settings = {entry.name: entry.value for entry in read_entries(path)}
     return Run(folder=folder, settings=settings, rows=RunFolder(folder).metrics(), record=_read_record(folder))

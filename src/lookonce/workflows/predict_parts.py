@@ -22,6 +22,7 @@ from lookonce.prediction.result import without_image
 from lookonce.prediction.sources import images_of
 from lookonce.remote.folder import open_folder
 from lookonce.remote.local_copy import local_file
+from lookonce.remote.objects import Location, is_remote
 from lookonce.remote.stage_out import version_of
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.registry import load_runtime
@@ -98,7 +99,8 @@ class PartsOf:
         self._request = request
         self._weights = find_weights(request.chosen_weights)
         self._manifest = open_manifest(request.source)
-        self.output = str(request.output or make_run_folder(Path("runs"), "predict"))
+        output = str(request.output or make_run_folder(Path("runs"), "predict"))
+        self.output = str(Location.parse(output)) if is_remote(output) else output  # a Path has one slash
         self._folder = open_folder(self.output)
         self._loaded: tuple[Runtime, Detects] | None = None
         self.num_rows = min(self._manifest.num_rows, request.limit or self._manifest.num_rows)
