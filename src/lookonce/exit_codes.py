@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
         self.meaning = meaning
         return self
 
-    SUCCEEDED = 0, "done"
+    SUCCEEDED = 0, "done, also where nothing was detected"
     FAILED = (
         1,
         "invalid input (file, weights, data), an unreadable image among others, or a finding of `check`, `doctor` ...",
