@@ -121,14 +121,15 @@ class MissingExtra(LookonceError):
 
 
 @contextmanager
-def needing_extra(feature: str, extra: str, *modules: str) -> Iterator[None]:
-    """Around imports: MissingExtra if a module is not installed. modules: only if it is one of these."""
+def needing_extra(feature: str, extra: str, *modules: str, package: str = "") -> Iterator[None]:
+    """Around imports: MissingExtra if a module is not installed. modules: only if it is one of these; package: as of
+    `MissingExtra`."""
     try:
         yield
     except ModuleNotFoundError as error:
         if modules and error.name not in modules:
             raise
-        raise MissingExtra(feature, extra) from error
+        raise MissingExtra(feature, extra, package) from error
 
 
 def require_setting(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> None:

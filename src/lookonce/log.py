@@ -213,13 +213,13 @@ def live_table(table: "RenderableType") -> Iterator[bool]:
             handler.shows_table = False
 
 
-def pace(done: int, total: int | None, seconds: float) -> str:
+def pace(done: int, total: int | None, seconds: float, unit: str = "images") -> str:
     """`24.1 images/s, 0:35 left`."""
     rate = done / seconds
     if total is None or done > total:
-        return f"{rate:.1f} images/s"
+        return f"{rate:.1f} {unit}/s"
     minutes, rest = divmod(round((total - done) / rate), 60)
-    return f"{rate:.1f} images/s, {minutes}:{rest:02} left"
+    return f"{rate:.1f} {unit}/s, {minutes}:{rest:02} left"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from cyclopts import Group, Parameter, Token, convert
 
 from lookonce.errors import SettingsError
-from lookonce.log import progress_of
+from lookonce.log import command_here, progress_of
 from lookonce.on_ranks import RanksRequest
 from lookonce.request import list_names_of, old_names_of
 from lookonce.settings.aliases import ALIASES
@@ -75,7 +75,7 @@ def command_of(
 
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    call.__doc__ = unwrapped(function.__doc__ or "")
+    call.__doc__ = command_here(unwrapped(function.__doc__ or ""))
     for parameter_name, option in renames.items():
         call.__doc__ = re.sub(rf"\b{parameter_name}\b", option, call.__doc__)
     call.__name__ = function.__name__

@@ -10,7 +10,7 @@ from lookonce.data.annotations import numbers_of
 from lookonce.data.dataset import Dataset, require_boxes
 from lookonce.data.findings import Finding, Report
 from lookonce.errors import DataError
-from lookonce.settings.names import counted
+from lookonce.settings.names import counted, few
 
 # Below this size a labelling error of one pixel halves the IoU.
 _TINY_PIXELS = 2.0
@@ -100,7 +100,9 @@ def _check_spelling(train: Dataset, counts: dict[str, int], report: Report) -> N
     for rare, common in permutations((name for name, count in counts.items() if count and len(name) >= _LONG_NAME), 2):
         if counts[common] > _MISSPELT * counts[rare] and _differ_by_a_letter(rare.casefold(), common.casefold()):
             message = f"split {train.split!r}: class {rare!r} has {counted(counts[rare], 'box')} and {common!r} has "
-            message += f"{counts[common]}; are they the same class?"
+            message += f"{counts[common]}; are they the same class? "
+            rows = np.unique(train.image_rows[train.labels == train.class_names.index(rare)]).tolist()
+            message += f"{rare!r} is in {few([train.image_paths[row].name for row in rows])}"
             report(Finding(name="misspelt-class", file=train.split, message=message))
 
 

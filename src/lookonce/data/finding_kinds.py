@@ -75,7 +75,7 @@ images
     an image is read through a symbolic link that leads out of the data set
     copy the image there; or, if you trust the links, set --follow-links
   missing-image, error: left out
-    a listed image file does not exist -- restore it, or remove it from the list; is --images right?
+    an image file that the annotations name does not exist -- restore it, or remove its annotations; is --images right?
   truncated-image, error, pixels: left out
     an image file is truncated -- copy it again from its source
   missing-end-marker, warning, pixels

@@ -88,6 +88,6 @@ def report_missing(paths: Sequence[Path], origin: Path, report: Report) -> None:
     lines = {re.split(r"[/\\]", line.strip())[-1]: number for number, line in enumerate(listed, start=1)}
     for row in missing:
         number = lines.get(paths[row].name) or lines.get(paths[row].stem)  # VOC lists names without a suffix
-        place = f"line {number} of {origin}" if number else origin
-        problem = f"no such image file, though {place} lists it{count}; is the image folder right?"
+        named = f"line {number} of {origin} names it" if number else f"the annotations of {origin} name it"
+        problem = f"no such image file, though {named}{count}; restore it, or correct the image folder"
         report(Finding.at("missing-image", paths[row], problem))

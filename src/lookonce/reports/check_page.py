@@ -171,15 +171,18 @@ class _Album:
             return ""
         dataset, row = self._rows[file]
         height, width = image.shape[:2]
-        body = f'<image href="{data_uri(image, longest_side=SHOWN_SIDE)}" width="{width}" height="{height}"/>'
         meant = finding.box_xyxy if finding is not None and file == finding.file else None
+        view = _view(meant, width, height)
+        body = _outline(view, "fill:#777")  # around the image
+        body += f'<image href="{data_uri(image, longest_side=SHOWN_SIDE)}" width="{width}" height="{height}"/>'
         frames, tags = _labels(dataset, row, (height, width))
         if finding is not None and meant is not None:
-            frames += _meant_frame(meant, max(width, height))
+            seen = (*_within(meant[:2], view), *_within(meant[2:], view))  # of a box far outside, the edge towards it
+            frames += _meant_frame(seen, max(width, height))
             tags = [*([Tag(name=finding.tag, box_xyxy=meant, color=MEANT)] if finding.tag else []), *tags]
         body += frames + tags_over(tags, (height, width))
         name = Path(file).name
-        shown = photo(body, _view(meant, width, height), name)
+        shown = photo(body, view, name)
         return figure(shown, name, f"{dataset.split}, {width}×{height}", kind="")
 
 
@@ -225,6 +228,10 @@ def _view(
     x, y = sorted(meant[0::2]), sorted(meant[1::2])
     left, top = max(min(0, x[0]), -width / 2), max(min(0, y[0]), -height / 2)
     return left, top, min(max(width, x[1]), 1.5 * width), min(max(height, y[1]), 1.5 * height)
+
+
+def _within(point: tuple[float, float], view: tuple[float, float, float, float]) -> tuple[float, float]:
+    return min(max(point[0], view[0]), view[2]), min(max(point[1], view[1]), view[3])
 
 
 def _advice(advice: Advice | None) -> str:

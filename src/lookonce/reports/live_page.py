@@ -45,10 +45,13 @@ def parts_of(folders: Mapping[str, Path], address_of: Callable[[Path], str]) -> 
     runs, shown = [], []
     for color, (name, folder) in enumerate(folders.items(), start=1):
         run = read_run(folder)
-        metrics = best_metrics(run.rows, run.settings.get("best_metric", "AP"))
+        by = run.settings.get("best_metric", "AP")
+        metrics = best_metrics(run.rows, by)
         runs.append(Compared(name=name, content=Content(title=name, run=run, metrics=metrics)))
         values = {"epochs": f"{len(run.rows)}/{run.settings.get('epochs', '?')}"}
-        values |= {f"best {metric}": three_digits(metrics.get(metric, -1)) for metric in ("AP", "AP50")}
+        for metric in ("AP", "AP50"):
+            words = f"best {metric}" if metric == by else f"{metric} at the best {by}"
+            values[words] = three_digits(metrics.get(metric, -1))
         shown += [(value, f"{dot(color)}{words} of {escape(name)}") for words, value in values.items()]
     return {
         TILES: tiles(shown),

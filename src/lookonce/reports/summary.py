@@ -41,7 +41,8 @@ def _classes(metrics: Mapping[str, Any]) -> Iterator[str]:
     if len(per_class) > 1:
         best, worst = (choose(per_class, key=lambda name: per_class[name]["AP50"]) for choose in (max, min))
         low, high = (per_class[name]["AP50"] for name in (worst, best))
-        yield f"Best class: '{best}' (AP50 {high:.3f}), worst class: '{worst}' ({low:.3f})."
+        if high > low:
+            yield f"Best class: '{best}' (AP50 {high:.3f}), worst class: '{worst}' ({low:.3f})."
     rare = [f"'{name}'" for name, row in per_class.items() if row.get("num_objects", FEW_OBJECTS) < FEW_OBJECTS]
     if rare:
         yield f"Fewer than {FEW_OBJECTS} objects of {few(rare, 6)} were scored, so these scores are unreliable."

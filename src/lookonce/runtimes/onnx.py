@@ -232,7 +232,7 @@ def with_outputs(content: bytes, names: Sequence[str], raw: Sequence[str]) -> by
 
     raw: names of raw heads, (B, A * (5 + C), H, W); decoded values are (B, N, 4 or C).
     """
-    with needing_extra("reading other outputs of an .onnx file", "train"):
+    with needing_extra("reading other outputs of an .onnx file", "train", package="onnx"):
         import onnx
     proto = onnx.load_model_from_string(content)
     graph, wanted, nodes = proto.graph, set(names), []

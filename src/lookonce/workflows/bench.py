@@ -110,7 +110,7 @@ def bench(
             for size, number in product(sizes, _numbers("batch", batch) or [1, IMAGES_A_THREAD * count]):
                 cases.append((replace(one, image_size=size, batch=number), count))
             if pipeline and count == max(thread_counts):
-                cases.append((replace(one, pipeline=True), count))
+                cases.append((replace(one, image_size=sizes[0], pipeline=True), count))
     folder = output_folder(output, "bench")
     get_logger().info(f"measuring {counted(len(cases), 'case')}, each for about {seconds:g} s in a process of its own")
     try:

@@ -367,7 +367,11 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
     store = "; --store-thresholds stores it with the weights" if is_offered else ""
     yield f"best at: the confidence threshold with the highest F1{store}{dash}"
     for name, interval in evaluation.intervals.items():
-        yield f"{name} {interval.value:.4f}, 95 % interval {interval.low:.4f} .. {interval.high:.4f}"
+        if interval.low == interval.high:
+            known = "no interval: every resample of the images has this score"
+        else:
+            known = f"95 % interval {interval.low:.4f} .. {interval.high:.4f}"
+        yield f"{name} {interval.value:.4f}, {known}"
     for name, comparison in evaluation.against.items():
         gap = comparison.difference
         yield (

@@ -297,7 +297,7 @@ def _counted(
         predicted.num_detections += len(image.detections)
         predicted.seconds = time.perf_counter() - started
         done = predicted.num_images + len(predicted.failed)
-        advance(done, pace(done, total, predicted.seconds))
+        advance(done, pace(done, total, predicted.seconds, "frames" if predicted.of_frames else "images"))
         yield image
 
 
