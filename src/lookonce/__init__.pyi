@@ -99,7 +99,7 @@ def convert_data(
     source: str | _Path,
     destination: _Path,
     *,
-    to: Literal["coco", "voc", "yolo", "labelme", "cvat", "label-studio", "shards"],
+    to: Literal["coco", "voc", "yolo", "labelme", "cvat", "label-studio", "shards"] | None = ...,
     images: _Path | None = ...,
     follow_links: bool = ...,
     splits: Sequence[str] | None = ...,
@@ -254,7 +254,7 @@ def job(
     **flags: Any,
 ) -> JobResult: ...
 def job_file(
-    platform: str, *, image: str, devices: int = ..., nnodes: str = ..., gpu: str = ..., **flags: Any
+    platform: str, *, image: str = ..., devices: int = ..., nnodes: str = ..., gpu: str = ..., **flags: Any
 ) -> JobFile: ...
 def load(
     path: str | _Path,

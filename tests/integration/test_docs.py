@@ -163,13 +163,10 @@ def place(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("page", "words"), QUICK_COMMANDS.values(), ids=[" ".join(key) for key in QUICK_COMMANDS])
 def test_quick_commands_run_as_printed(
-    page: str, words: list[str], place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    page: str, words: list[str], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del page
     monkeypatch.chdir(place)
-    if any("../shared" in word for word in words):
-        shared = str(request.getfixturevalue("shared")("data"))
-        words = [word.replace("../shared/data", shared) for word in words]
     assert main(words) == 0
 
 
@@ -179,12 +176,10 @@ def test_quick_commands_run_as_printed(
     ids=lambda part: part if part.endswith((".md", ".py")) else "example",
 )
 def test_every_python_example_runs(
-    page: str, text: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    page: str, text: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As written, but trainings are short, and data sets made small; in a copy of that folder. `image` is an array of
     the reader's."""
-    if "../shared/" in text:
-        text = text.replace("../shared", str(request.getfixturevalue("shared")(".")))
     here = tmp_path / "world"
     shutil.copytree(world, here)
     monkeypatch.chdir(here)

@@ -68,6 +68,16 @@ def test_a_test_split_that_is_not_there_is_no_error_and_missing_images_are_not_d
     assert any(line.startswith("1 image decoded") for line in lines)
 
 
+def test_a_corrected_copy_has_the_format_of_the_data_set(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    shape = {"label": "cup", "shape_type": "rectangle", "points": [[1, 1], [90, 20]]}
+    content = {"imagePath": "a.png", "imageWidth": 40, "imageHeight": 30, "shapes": [shape]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    fixed = check(tmp_path, fix=tmp_path / "fixed", advice=False).fixed
+    assert fixed is not None
+    assert (fixed.copy.format, len(fixed.changes)) == ("labelme", 1)
+
+
 def test_what_is_no_data_set_is_an_error(tmp_path: Path) -> None:
     with raises(DataError, path=tmp_path):
         check(tmp_path)

@@ -133,6 +133,15 @@ def test_real_photographs_are_the_same_in_all_three_formats(shared: Callable[[st
         assert data_hash(one) == data_hash(two)
 
 
+@pytest.mark.parametrize("to", ["voc", "yolo", "labelme", "cvat", "label-studio"])
+def test_a_copy_has_the_format_of_the_original_unless_another_is_named(
+    original: Path, tmp_path: Path, to: Format, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert_data(original, tmp_path / "one", to=to)
+    assert convert_data(tmp_path / "one", tmp_path / "two", split="0.5/0.5").format == to
+    assert str(tmp_path / ".two") not in caplog.text
+
+
 def test_links_share_the_originals_bytes(original: Path, tmp_path: Path) -> None:
     convert_data(original, tmp_path / "linked", to="voc", image_files="link")
     name = "train ä 1.jpg"

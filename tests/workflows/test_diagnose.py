@@ -13,6 +13,7 @@ import torch
 import yaml
 from raised import raises
 
+from lookonce.data.synthetic import SceneOptions, write_synthetic
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.diagnosis import Diagnosis
 from lookonce.settings.schema import Settings
@@ -161,6 +162,15 @@ def test_training_asks_why_when_the_score_stays_at_nothing_or_falls(
     symptom = watch.symptom([{"AP50": score, "loss": 1.0} for score in scores])
     assert told in symptom
     assert bool(symptom) == bool(told)
+
+
+def test_a_few_objects_are_too_few_to_judge(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="lookonce")
+    data = write_synthetic(tmp_path / "data", train=2, val=1, options=SceneOptions(sides=(64,)))
+    settings = {"epochs": 3, "images": None, "data": str(data), "val_split": "val", "train_split": "train"}
+    watch = ScoreMonitor(settings, lambda: pytest.fail("nothing was to be looked at"), tmp_path)
+    watch([{"AP50": 0.0}] * 3)
+    assert "too few to judge" in caplog.text
 
 
 def test_a_diagnosis_that_fails_leaves_the_run_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -95,6 +95,8 @@ def test_wrong_input_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
         report(runs[0], num_images=-1)
     with raises(SettingsError, " 2 ", setting="evaluation, weights, predictions"):
         report(*runs, weights=runs[0])
+    with raises(SettingsError, setting="split", value="unheard"):
+        report(runs[0], split="unheard")
     with raises(SettingsError, "same run"):
         report(runs[0], runs[0])
 

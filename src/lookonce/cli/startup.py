@@ -11,6 +11,7 @@ CONFIGURATION_FILES = ("default_config.yaml", "base_config.yaml")  # the documen
 def startup(verb: str, file: str) -> int:
     """Run a verb like `lookonce`, with the configuration file beside the startup file, if any, as in the model zoo."""
     try:
+        import lookonce.cli.app  # noqa: F401 (the parser of options, which main imports late)
         from lookonce.cli.main import main, names_in
         from lookonce.settings.resolve import DOCUMENTS_RECIPE
     except ImportError as error:  # also a name that an older Python lacks, such as typing.Self

@@ -60,7 +60,7 @@ class JobFile(Printed):
 def job_file(
     platform: str,
     *,
-    image: str,
+    image: str = "",
     devices: int = 1,
     nnodes: str = "1",
     gpu: str = "",
@@ -76,7 +76,7 @@ def job_file(
     platform
         kubernetes, kubeflow, skypilot or dstack.
     image
-        Container image with lookonce[train,s3].
+        Container image with lookonce[train,s3]; required.
     devices
         Number of GPUs of each node.
     nnodes
@@ -86,6 +86,8 @@ def job_file(
     """
     if platform not in PLATFORMS:
         expected = f"expected one of {', '.join(PLATFORMS)}{suggested_value(platform, PLATFORMS)}"
+        if platform == "slurm":
+            expected += "; for Slurm, edit and submit scripts/slurm.sbatch (docs/jobs.md)"
         raise SettingsError.of("platform", platform, expected)
     words = job_options(flags)
     run = str(flags.get("run") or "job")

@@ -40,7 +40,7 @@ class BoxConvention:
 
     @property
     def remedy(self) -> str:
-        return f"rewrite them: lookonce convert-data SRC DST --to FORMAT --boxes {self.name}"
+        return f"rewrite them: lookonce convert-data SRC DST --boxes {self.name}"
 
 
 def _as_fractions(boxes: Boxes, sizes_wh: Boxes) -> Boxes:

@@ -64,7 +64,8 @@ class DataSource:
     def require_split(self, name: str) -> None:
         """DataError if the data set does not have the split."""
         if name not in self.splits and not self._any_split:
-            problem = f"has no split {name!r}; it has {', '.join(self.splits)}{suggested_value(name, self.splits)}"
+            hint = suggested_value(name, self.splits)
+            problem = f"has no split {name!r}; choose one of {', '.join(self.splits)}{hint}"
             raise DataError.at(self.origin, problem, setting="split", value=name)
 
     def as_written(self, name: str, report: Report) -> Annotations:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from lookonce.data.source import open_data
 from lookonce.data.splits import DataSource
 from lookonce.errors import DataError
 from lookonce.layout import InNotebooks
+from lookonce.log import quiet
 from lookonce.storage import is_free, os_errors_explained
 
 Format = Literal["coco", "voc", "yolo", "labelme", "cvat", "label-studio", "shards"]
@@ -79,6 +80,11 @@ class Copy(InNotebooks):
     def __str__(self) -> str:
         counts = (f"{split} {count:,} images, {self.boxes[split]:,} boxes" for split, count in self.images.items())
         return f"{self.folder} ({self.format}): {'; '.join(counts)}"
+
+
+def own_format(source_format: str) -> Format:
+    """The format in which a data set is, if it can be written, else COCO."""
+    return cast("Format", source_format) if source_format in FORMATS else "coco"
 
 
 def require_format(to: str) -> None:
@@ -133,7 +139,8 @@ def write_data(
                 write_label_studio(new, without, scores=scores)
             else:
                 FORMATS[to].write(new, without)
-            difference = _compare(placed, open_data(new), to)
+            with quiet():  # its paths are temporary
+                difference = _compare(placed, open_data(new), to)
             for name, text in (notes or {}).items():
                 (new / name).write_text(text, encoding="utf-8")
             new.replace(folder)

@@ -15,7 +15,7 @@ from lookonce.data.layouts import described_above
 from lookonce.data.repair import repair
 from lookonce.data.source import IMAGES_ALONE, NoAnnotations, bounded, open_data, open_images
 from lookonce.data.splits import DataSource
-from lookonce.data.write import Copy, Format, require_new, write_data
+from lookonce.data.write import Copy, own_format, require_new, write_data
 from lookonce.errors import DataError
 from lookonce.layout import Printed
 from lookonce.log import get_logger, progress_bar
@@ -28,9 +28,6 @@ from lookonce.settings.schema import default_of
 from lookonce.shown import command, percent
 from lookonce.storage import write_file
 from lookonce.workflows.validation_split import require_val_split, with_val
-
-# Any other format is written as COCO.
-_OWN_FORMAT: dict[str, Format] = {"coco": "coco", "voc": "voc", "yolo": "yolo", "shards": "shards"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +197,7 @@ def write_fixed(result: CheckResult, folder: Path) -> Fixed:
     undecided = f"{len(left)} left for you to decide{':' if left else ''}"
     notes = {"changes.txt": "\n".join([head, "", made, *repaired.changes, "", undecided, *left, ""])}
     copy = write_data(
-        repaired.datasets, folder, to=_OWN_FORMAT.get(result.format, "coco"), new_names=repaired.new_names, notes=notes
+        repaired.datasets, folder, to=own_format(result.format), new_names=repaired.new_names, notes=notes
     )
     return Fixed(copy=copy, changes=repaired.changes)
 

@@ -9,7 +9,7 @@ from lookonce.data.dataset import Dataset
 from lookonce.data.selection import join, keep_classes, rename_classes, sample, share_out, unify_classes
 from lookonce.data.source import open_data
 from lookonce.data.splits import SPLITS, DataSource
-from lookonce.data.write import Copy, Format, Placing, require_format, require_new, write_data
+from lookonce.data.write import Copy, Format, Placing, own_format, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
 from lookonce.request import old_names
 from lookonce.settings.names import counted, few, require_one_of, split_list
@@ -20,7 +20,7 @@ def convert_data(
     source: str | Path,
     destination: Path,
     *,
-    to: Format,
+    to: Format | None = None,
     images: Path | None = None,
     follow_links: bool = False,
     splits: Sequence[str] | None = None,
@@ -47,7 +47,7 @@ def convert_data(
     destination
         Folder to create; it must be new or empty.
     to
-        Format of the copy.
+        Format of the copy. Default: that of SOURCE; COCO if lookonce only reads it.
     images
         Image folder of an annotation JSON.
     follow_links
@@ -77,7 +77,8 @@ def convert_data(
     on_progress
         Called with (images copied, images in total).
     """
-    require_format(to)
+    if to is not None:
+        require_format(to)
     require_new(destination)
     shares = read_shares(split or "")
     if stratify and not shares:
@@ -99,6 +100,7 @@ def convert_data(
         if not len(dataset):
             problem = "would have no images; choose fewer splits or larger fractions"
             raise DataError(f"split: {dataset.split!r} {problem}", setting="split", value=dataset.split)
+    to = to or own_format(opened.format)
     return write_data(datasets, destination, to=to, placing=image_files, on_progress=on_progress)
 
 

@@ -15,6 +15,7 @@ from lookonce.data.splits import DataSource
 from lookonce.errors import DataError, SettingsError
 from lookonce.evaluation.coco import score
 from lookonce.evaluation.diagnosis import (
+    FEWEST_OBJECTS,
     HEALTHY_AP50,
     NOTHING_AP50,
     Check,
@@ -37,6 +38,7 @@ from lookonce.request import old_names
 from lookonce.runtimes.base import Runtime
 from lookonce.runtimes.detector import Detector
 from lookonce.runtimes.registry import load_runtime, names_for
+from lookonce.settings.names import counted
 from lookonce.settings.record import ModelRecord
 from lookonce.shown import command, to_json
 from lookonce.storage import output_folder, write_file
@@ -284,6 +286,10 @@ class ScoreMonitor:
         logger.warning(f"{symptom} (epoch {len(rows)}); running the diagnosis")
         try:
             source = data_of_run(self.settings, self._folder)  # before the weights are copied
+            num_objects = len(source.split(self.settings["val_split"]).labels)
+            if num_objects < FEWEST_OBJECTS:
+                logger.info(f"diagnosis: {counted(num_objects, 'object')} to find, too few to judge")
+                return
             diagnosis = examine(
                 Subject(settings=self.settings, rows=rows, runtime=self._look()),
                 source,

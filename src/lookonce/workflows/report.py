@@ -157,6 +157,9 @@ def gather(
     split = _split_of(run, options, evaluation)
     datasets = open_datasets(run, split)
     dataset = next((data for data in datasets if data.split == split), None)
+    if options.split and dataset is None and evaluation is None:
+        splits = ", ".join(data.split for data in datasets) or "the run's data, which are not there"
+        raise SettingsError.of("split", options.split, f"the data have no such split; expected one of {splits}")
     class_names = () if dataset is None else dataset.class_names
     folder = evaluation
     if folder is None and dataset is not None and run.record is not None and options.score:
