@@ -9,6 +9,8 @@ from steps import arguments, letterbox, read_image, record_in, select, show
 model, image = arguments(__doc__)
 record = record_in(model)
 network = cv2.dnn.readNetFromONNX(model)
+if len(network.getUnconnectedOutLayersNames()) != 2:
+    raise SystemExit(f"{model}: has other outputs than boxes and scores; {__doc__.strip()}")
 canvas, to_image = letterbox(read_image(image), record)
 network.setInput(canvas[None], "images")
 boxes, scores = (value[0] for value in network.forward(["boxes_xyxy", "scores"]))

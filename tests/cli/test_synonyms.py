@@ -65,7 +65,7 @@ serve --name=n model_names           | eval --task=test split                 | 
 check --report html                  | export --target=onnx to                | export --dtype=fp16 precision
 export --quantize precision=int8     | export --no-nms outputs=decoded        | export --raw outputs=raw
 check --include=boxes only           | export --include=onnx to
-train --experiment-name=n name       | train --hyp=h.yaml file                | train --exp-file=e file
+train --experiment-name=n name
 predict --data=d source              | export --data=d calibration            | convert-data --data=d source
 predict --camid=0 source             | predict --path=p source                | predict --save-csv save=csv
 predict --tracker=t track            | predict --dnn runtime=opencv           | train --map eval_every
@@ -80,6 +80,8 @@ predict --half export                | eval --fp16 export                     | 
 eval --save-txt predict              | eval --single-cls convert-data         | eval --classes=cat convert-data
 train --plots report                 | export --conf-thres=.1 stored          | export --nmsthre=.1 stored
 verify --conf-thres=.1 --score-threshold | bench --iou-thres=.5 --iou-threshold  | predict --batch=2 --batch-size
+train --cfg=yolov3-tiny.yaml YOLOv3-Tiny | train --exp-file=e.py YOLOv3-Tiny | train --hyp=h.yaml config
+train --fl-gamma=1.5 focal           | train --amp=False precision=fp32
 serve --api-key=t LOOKONCE_TOKEN     | serve --iou=.5 request                 | serve --conf=.5 request
 """
 # What lookonce does not have, and what a verb does not: no option of a similar spelling does it.

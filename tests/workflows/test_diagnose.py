@@ -166,7 +166,7 @@ def test_training_asks_why_when_the_score_stays_at_nothing_or_falls(
 
 def test_a_few_objects_are_too_few_to_judge(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="lookonce")
-    data = write_synthetic(tmp_path / "data", train=2, val=1, options=SceneOptions(sides=(64,)))
+    data = write_synthetic(tmp_path / "data", train=2, val=1, options=SceneOptions(sides=(64, 96)))
     settings = {"epochs": 3, "images": None, "data": str(data), "val_split": "val", "train_split": "train"}
     watch = ScoreMonitor(settings, lambda: pytest.fail("nothing was to be looked at"), tmp_path)
     watch([{"AP50": 0.0}] * 3)

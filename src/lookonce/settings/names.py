@@ -220,6 +220,13 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         (("export", word) for word, meant in SAME.items() if meant.split()[0] in ("threshold", "iou_threshold")),
         "the file has the thresholds that are stored with the weights; predict and eval set others",
     ),
+    ("train", "amp"): "did you mean precision=auto? amp=false is precision=fp32",
+    **dict.fromkeys(
+        (("train", word) for word in ("cfg", "exp_file")),
+        "the network is YOLOv3-Tiny, which width, channels and anchors change; --file FILE reads settings of lookonce",
+    ),
+    ("train", "hyp"): "--file FILE reads settings by lookonce's names, which `lookonce config` prints",
+    ("train", "fl_gamma"): "the loss has no focal term",
     ("train", "single_cls"): "`lookonce convert-data --rename` makes one class of several",
     ("train", "classes"): "`lookonce convert-data --classes` keeps some classes of a data set",
     **dict.fromkeys(
