@@ -223,7 +223,8 @@ def newest_run(runs: Path, name: str | None = None) -> RunFolder:
 
     newest = max(resumable, key=saved_at)
     for run in folders:
-        is_started = run.settings.is_file() and not run.has_checkpoint
+        is_profile = (run.path / "profile.txt").is_file()
+        is_started = run.settings.is_file() and not run.has_checkpoint and not is_profile
         if is_started and run.settings.stat().st_mtime > saved_at(newest):
             get_logger().warning(
                 f"{run.path}: was started later and has no checkpoint; resuming {newest.path}; to start the other one "
