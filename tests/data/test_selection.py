@@ -118,6 +118,18 @@ def test_every_image_is_shared_out_once(labels: list[list[int]], stratify: bool,
     assert shown == {f"{number}.jpg": ["abc"[label] for label in boxes] for number, boxes in enumerate(labels)}
 
 
+@given(st.lists(st.integers(0, 5), min_size=10, max_size=60), st.booleans(), st.integers(0, 5))
+def test_groups_stay_together_unless_they_are_larger_than_a_part(owners: list[int], stratify: bool, seed: int) -> None:
+    groups, most = np.array(owners), int(0.2 * len(owners))
+    parts = share_out(dataset([[0]] * len(owners)), {"train": 0.8, "val": 0.2}, groups, stratify=stratify, seed=seed)
+    homes = {int(path.stem): part.split for part in parts for path in part.image_paths}
+    assert sorted(homes) == list(range(len(owners)))
+    for group in set(owners):
+        members = np.flatnonzero(groups == group).tolist()
+        for start in range(0, len(members), most):
+            assert len({homes[row] for row in members[start : start + most]}) == 1
+
+
 def test_stratified_parts_have_the_rare_class_in_proportion() -> None:
     """100 pictures, 10 with the rare class: by chance alone a tenth of them often has none."""
     data = dataset([[0, 0, 1] if number % 10 == 0 else [0, 2] for number in range(100)])

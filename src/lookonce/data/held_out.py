@@ -20,6 +20,7 @@ from lookonce.data.dataset import columns
 from lookonce.data.findings import Report, ignore
 from lookonce.data.fingerprint import Fingerprint, fingerprint, near_copy_groups
 from lookonce.data.images import read_image
+from lookonce.data.selection import cut_groups
 from lookonce.data.splits import DataSource, in_order
 from lookonce.errors import DataError
 
@@ -64,7 +65,7 @@ def choose_held_out(
         found = source.as_written(train_split, ignore)
     except DataError:  # raised or reported when the split is used
         return []
-    groups = near_copy_groups(_fingerprints(found.image_paths, on_progress))
+    groups = near_copy_groups(fingerprints(found.image_paths, on_progress))
     names = relative_names(found.image_paths)
     return [names[row] for row in np.flatnonzero(hold_out(found, groups, fraction, seed)).tolist()]
 
@@ -76,7 +77,7 @@ def relative_names(paths: Sequence[Path]) -> list[str]:
     return [path[len(folder) :].replace(os.sep, "/").lstrip("/") for path in full]
 
 
-def _fingerprints(paths: Sequence[Path], on_progress: OnProgress | None) -> list[Fingerprint | None]:
+def fingerprints(paths: Sequence[Path], on_progress: OnProgress | None) -> list[Fingerprint | None]:
     """None for an image that cannot be read, which is reported elsewhere."""
 
     def print_of(path: Path) -> Fingerprint | None:
@@ -104,12 +105,7 @@ def hold_out(found: Annotations, groups: Rows, fraction: float, seed: int) -> Ma
     aim = int(np.ceil(fraction * num_images))
     chosen = _choose(found, groups, fraction, aim, seed)
     if 2 * chosen.sum() < aim:
-        order = np.argsort(groups, kind="stable")
-        index = np.empty(num_images, np.int64)  # of each image in its group
-        index[order] = np.arange(num_images) - np.searchsorted(groups[order], groups[order])
-        large = np.bincount(groups, minlength=num_images)[groups] > aim
-        runs = np.stack([groups, np.where(large, index // max(aim, 1), 0)], axis=1)
-        chosen = _choose(found, np.unique(runs, axis=0, return_inverse=True)[1].reshape(-1), fraction, aim, seed)
+        chosen = _choose(found, cut_groups(groups, aim), fraction, aim, seed)
     return chosen
 
 

@@ -116,33 +116,50 @@ def sample(dataset: Dataset, count: int, seed: int) -> Dataset:
     return take_images(dataset, np.sort(rows))
 
 
-def share_out(dataset: Dataset, shares: Mapping[str, float], *, stratify: bool, seed: int) -> list[Dataset]:
+def cut_groups(groups: Rows, most: int) -> Rows:
+    """(N,) groups of images, those of more than `most` cut into runs of consecutive images."""
+    order = np.argsort(groups, kind="stable")
+    index = np.empty(len(groups), np.int64)  # of each image in its group
+    index[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
+    runs = np.stack([groups, index // max(most, 1)], axis=1)
+    return np.unique(runs, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def share_out(
+    dataset: Dataset, shares: Mapping[str, float], groups: Rows | None = None, *, stratify: bool, seed: int
+) -> list[Dataset]:
     """Split the images at random: each into exactly one new split, in their original order within it.
 
-    shares: split -> fraction of the images; they add up to 1. stratify: give each split the same fraction of every
-    class and of background, as far as images with several classes allow. Source: Sechidis et al. 2011, "On the
+    shares: split -> fraction of the images; they add up to 1. groups: (N,) of images that stay together, such as
+    near-copies; those with more images than the smallest split are cut. stratify: give each split the same fraction of
+    every class and of background, as far as images with several classes allow. Source: Sechidis et al. 2011, "On the
     stratification of multi-label data".
     """
     generator = np.random.default_rng([seed, len(dataset)])
-    order = generator.permutation(len(dataset))
+    groups = np.arange(len(dataset)) if groups is None else cut_groups(groups, int(min(shares.values()) * len(dataset)))
+    sizes = np.bincount(groups)
+    order = generator.permutation(len(sizes))
     if stratify:
-        homes = _stratified(dataset, order, shares)
+        homes = _stratified(dataset, groups, order, shares)
     else:  # consecutive parts of `order`
-        ends = np.rint(np.cumsum(list(shares.values())) * len(order)).astype(np.int64)
+        ends = np.rint(np.cumsum(list(shares.values())) * len(dataset)).astype(np.int64)
+        starts = np.cumsum(sizes[order]) - sizes[order]
         homes = np.empty(len(order), dtype=np.int64)
-        homes[order] = np.minimum(np.searchsorted(ends, np.arange(len(order)), side="right"), len(shares) - 1)
+        homes[order] = np.minimum(np.searchsorted(ends, starts, side="right"), len(shares) - 1)
+    homes = homes[groups]
     return [
         replace(take_images(dataset, np.flatnonzero(homes == place)), split=split) for place, split in enumerate(shares)
     ]
 
 
-def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> Rows:
-    """(N,) index of each image's split: the rarest class first, each image to the split that lacks it most."""
-    # (N, C + 1) number of boxes of each class in each image; the last column is 1 for background images.
-    content = np.zeros((len(dataset), len(dataset.class_names) + 1))
-    np.add.at(content, (dataset.image_rows, dataset.labels), 1)
-    content[:, -1] = dataset.box_counts == 0
-    wanted_images = np.array(list(shares.values())) * len(order)  # (S,)
+def _stratified(dataset: Dataset, groups: Rows, order: Rows, shares: Mapping[str, float]) -> Rows:
+    """(G,) index of each group's split: the rarest class first, each group to the split that lacks it most."""
+    # (G, C + 1) number of boxes of each class in each group; the last column counts background images.
+    content = np.zeros((len(order), len(dataset.class_names) + 1))
+    np.add.at(content, (groups[dataset.image_rows], dataset.labels), 1)
+    np.add.at(content[:, -1], groups, dataset.box_counts == 0)
+    sizes = np.bincount(groups)
+    wanted_images = np.array(list(shares.values())) * len(dataset)  # (S,)
     wanted = np.outer(list(shares.values()), content.sum(axis=0))  # (S, C + 1)
     homes = np.full(len(order), -1, dtype=np.int64)
     while (homes < 0).any():
@@ -153,5 +170,5 @@ def _stratified(dataset: Dataset, order: Rows, shares: Mapping[str, float]) -> R
             home = int(need[-1])
             homes[row] = home
             wanted[home] -= content[row]
-            wanted_images[home] -= 1
+            wanted_images[home] -= sizes[row]
     return homes

@@ -246,11 +246,13 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
         yield f"{images}, {num_read / max(result.seconds, 1e-3):,.0f} images/s"
     if checked.advice:
         yield from _advice_lines(checked.advice)
-    is_labelled = bool(result.datasets) and result.format != IMAGES_ALONE  # else --fix refuses the data
+    # --fix refuses data without labels, and would leave out boxes that convert-data --boxes reads.
+    is_labelled = bool(result.datasets) and result.format != IMAGES_ALONE
+    is_fixable = is_labelled and not any(found.name == "box-convention" for found in result.findings)
     if checked.fixed:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"
-    elif (fixable := sum(bool(FINDING_KINDS[found.name].fix) for found in result.findings)) and is_labelled:
+    elif (fixable := sum(bool(FINDING_KINDS[found.name].fix) for found in result.findings)) and is_fixable:
         yield f"`{checked.command} --fix CORRECTED` writes a copy with {counted(fixable, 'finding')} corrected"
     yield from (f"written: {file}" for file in checked.files)
     yield ", ".join(counted(result.count(severity), severity) for severity in SEVERITIES)

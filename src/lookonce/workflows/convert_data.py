@@ -6,11 +6,14 @@ from pathlib import Path
 
 from lookonce.data.box_conventions import BOX_CONVENTIONS
 from lookonce.data.dataset import Dataset
+from lookonce.data.fingerprint import near_copy_groups
+from lookonce.data.held_out import fingerprints
 from lookonce.data.selection import join, keep_classes, rename_classes, sample, share_out, unify_classes
 from lookonce.data.source import open_data
 from lookonce.data.splits import SPLITS, DataSource
 from lookonce.data.write import Copy, Format, Placing, own_format, require_format, require_new, write_data
 from lookonce.errors import DataError, SettingsError
+from lookonce.log import progress_of
 from lookonce.request import old_names
 from lookonce.settings.names import counted, few, require_one_of, split_list
 
@@ -64,6 +67,7 @@ def convert_data(
         Random sample: images to keep per split; 0 keeps all.
     split
         New random split of all images: fractions for train, val and, optionally, test; 0.8/0.1/0.1 or 0.8/0.2.
+        Near-copies, such as frames of one scene, stay together, unless they are more than the smallest split.
     stratify
         With --split: stratified, i.e. similar class proportions in each split.
     seed
@@ -95,7 +99,10 @@ def convert_data(
     if count:
         datasets = [sample(dataset, count, seed) for dataset in datasets]
     if shares:
-        datasets = share_out(join(datasets, "all"), shares, stratify=stratify, seed=seed)
+        joined = join(datasets, "all")
+        with progress_of("compare images") as on_compared:
+            groups = near_copy_groups(fingerprints(joined.image_paths, on_compared))
+        datasets = share_out(joined, shares, groups, stratify=stratify, seed=seed)
     for dataset in datasets:
         if not len(dataset):
             problem = "would have no images; choose fewer splits or larger fractions"
