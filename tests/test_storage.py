@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -160,3 +161,19 @@ def test_the_marker_is_written_after_everything_else(tmp_path: Path) -> None:
 def test_a_folder_where_a_file_is_to_be_written_is_told_as_one(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is a folder"):
         write_file(tmp_path, b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    """Root would replace /dev/null by a file, and /dev/stdout is a link."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, b"content")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert pipe.is_fifo()
+    program = "from pathlib import Path; from lookonce.storage import write_file; write_file(Path('/dev/stdout'), 'x')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "x"
+    assert Path("/dev/stdout").is_symlink()

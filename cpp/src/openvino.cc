@@ -172,6 +172,10 @@ class OpenVinoBackend final : public Backend {
 
   std::shared_ptr<ov::Model> read(const std::filesystem::path& path) {
     if (path.extension() != ".onnx") {
+      const std::filesystem::path weights = std::filesystem::path(path).replace_extension(".bin");
+      if (path.extension() == ".xml" && !std::filesystem::exists(weights)) {
+        throw Error(source_ + ": its weights are not beside it; copy " + weights.filename().string() + " too");
+      }
       std::shared_ptr<ov::Model> model = core_.read_model(path);
       record_ = read_record(*model, source_);
       return model;

@@ -59,8 +59,13 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which replaces `path` when the block ends: readers see the old content or the new content, never
     a part.
 
-    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
+    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes. What
+    is no file, such as /dev/stdout, is written to as it is: root would replace /dev/null for the whole machine.
     """
+    if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):
+        with os_errors_explained(path), path.open("wb") as device:
+            yield device
+        return
     # A new name: no other writer has it, and no link in a shared folder leads elsewhere.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     with os_errors_explained(path):

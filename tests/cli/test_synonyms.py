@@ -60,7 +60,7 @@ predict --nosave images=false        | export --half precision=fp16           | 
 export --dynamic dynamic_size        | eval --project=p output                | convert-data --single-cls rename
 train --work-dir=w runs              | train --logdir=l runs                  | train --keep-checkpoint-max=3 keep
 train --save-interval=3 save_every   | train --checkpoint-every=3 save_every  | train --total-batch-size=8 batch_size
-train --val eval_every               | train --no-val eval_every=0            | predict --nms iou_threshold
+train --val val_split                | train --no-val eval_every=0            | predict --nms iou_threshold
 serve --name=n model_names           | eval --task=test split                 | check --output=o html
 check --report html                  | export --target=onnx to                | export --dtype=fp16 precision
 export --quantize precision=int8     | export --no-nms outputs=decoded        | export --raw outputs=raw

@@ -13,7 +13,8 @@ import lookonce
 from lookonce.detections import Detections
 from lookonce.errors import SettingsError
 from lookonce.exporters.folding import fold_batchnorm
-from lookonce.exporters.onnx import at_opset
+from lookonce.exporters.onnx import at_opset, build_onnx
+from lookonce.exporters.plan import ExportPlan
 from lookonce.model.normalise import to_network_input
 from lookonce.runtimes import onnx as onnx_runtime
 from lookonce.runtimes.exported import DETECTION_OUTPUTS
@@ -147,6 +148,13 @@ def test_another_opset_computes_the_same(file_of, name, opset):
 def test_an_opset_that_lacks_an_operator_is_told_with_those_that_do_not(file_of, name, opset, lowest):
     with raises(SettingsError, f"{lowest} to", setting="opset", value=opset):
         at_opset(onnx.load(file_of(name).path), opset)
+
+
+@pytest.mark.parametrize(("outputs", "opset"), [("raw", 13), ("decoded", 15), ("packed", 13), ("detections", 15)])
+def test_a_file_is_written_with_another_opset(detections_file, outputs, opset):
+    plan = ExportPlan(outputs=outputs, opset=opset)
+    proto = build_onnx(detections_file.model, detections_file.record, plan)
+    assert proto.opset_import[0].version == opset
 
 
 def test_the_bytes_of_an_opened_file_have_its_own_outputs_only(file_of) -> None:

@@ -196,6 +196,8 @@ def test_images_come_by_drop_and_paste_and_a_file_of_another_kind_is_named(site:
     site.browser.wait(f"{TEXT.format('#status')}.startsWith('pasted.png:')")
     site.browser.value(give.format("bm9uZQ==", "none.png", "DragEvent", "drop", "dataTransfer"))
     site.browser.wait(f"{TEXT.format('#error')}.startsWith('none.png:')")
+    assert site.text("#status") == site.text("#detections") == ""  # of the image before
+    assert site.browser.value("document.querySelector('#download').disabled")
     site.show(images[3])  # the page goes on
     assert site.text("#error") == ""
     assert site.browser.errors == []

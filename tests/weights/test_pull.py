@@ -90,6 +90,13 @@ def test_a_plain_name_is_the_published_weights_and_a_path_is_a_path(published_co
         lookonce.load("./coco")
 
 
+def test_the_second_file_of_openvino_leads_to_the_first(tmp_path: Path):
+    for name in ("net.xml", "net.bin"):
+        (tmp_path / name).write_text("<net/>")
+    with raises(WeightsError, "net.xml", path=tmp_path / "net.bin"):
+        find_weights(tmp_path / "net.bin")
+
+
 def test_the_table_is_whole():
     assert PUBLISHED["coco"].content.sha256 == RELEASED_COCO_SHA256
     for published in PUBLISHED.values():

@@ -190,7 +190,7 @@ def build_onnx(model: nn.Module, record: ModelRecord, plan: ExportPlan) -> onnx.
     elif plan.outputs == "packed":
         _append(proto, PACKED_GRAPH)
     if plan.opset not in (0, OPSET):
-        proto = at_opset(proto, plan.opset)
+        proto = at_opset(onnx.shape_inference.infer_shapes(proto), plan.opset)  # its check wants the outputs' shapes
     embed(proto, describe(record, plan, onnx=onnx.__version__))
     return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
 

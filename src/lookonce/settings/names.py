@@ -225,6 +225,8 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         (("train", word) for word in ("cfg", "exp_file")),
         "the network is YOLOv3-Tiny, which width, channels and anchors change; --file FILE reads settings of lookonce",
     ),
+    ("train", "lrf"): "did you mean lr_floor? lrf is a share of lr, lr_floor a learning rate",
+    ("train", "val"): "did you mean val_split? val_split=none trains without validation",
     ("train", "hyp"): "--file FILE reads settings by lookonce's names, which `lookonce config` prints",
     ("train", "fl_gamma"): "the loss has no focal term",
     ("train", "single_cls"): "`lookonce convert-data --rename` makes one class of several",

@@ -102,7 +102,7 @@ def _recipe(entries: Sequence[Entry]) -> tuple[Entry, list[str]]:
     if named is not None:
         return named, []
     for entry in entries:
-        if entry.is_documents:
+        if entry.is_documents and not (entry.place == COMMAND_LINE and BY_OLD_NAME[entry.name].has_no_effect):
             place = "" if entry.place == COMMAND_LINE else f" ({entry.place})"
             note = (
                 f"recipe modelzoo is implied by the model zoo option {entry.name}{place}; --recipe modern overrides it"

@@ -99,14 +99,30 @@ async function show(index) {
   const item = items[index];
   shown = null;
   updatePager(index);
-  if (item.isVideo) return playFile(item);
-  let bitmap = await decode(item.file);
-  if (!item.found) bitmap = await detect(item, bitmap);
-  if (mine !== turn) return;
-  shown = { item, bitmap };
+  try {
+    if (item.isVideo) return await playFile(item);
+    let bitmap = await decode(item.file);
+    if (!item.found) bitmap = await detect(item, bitmap);
+    if (mine !== turn) return;
+    shown = { item, bitmap };
+  } catch (error) {
+    if (mine === turn) clear();
+    throw error;
+  }
   fit();
   update();
   $("status").textContent = sentence(); // a video would speak without end
+}
+
+// Nothing of the image before stays beside the error of one that cannot be shown.
+function clear() {
+  stop();
+  $("canvas").width = $("canvas").width;
+  $("canvas").setAttribute("aria-label", "No image");
+  $("count").textContent = "Detections";
+  $("detections").replaceChildren();
+  $("status").textContent = $("timing").textContent = "";
+  update();
 }
 
 function stop() {

@@ -70,7 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # the browser has left
+                self.wfile.write(content)
 
     def do_HEAD(self) -> None:
         """As curl -I asks, to see the headers."""

@@ -74,6 +74,8 @@ def find_weights(place: Path | str) -> Path:
         except OSError as error:
             raise WeightsError.at(path, f"{error.strerror} or folder of weights") from error
         require_content(path, WeightsError)
+        if path.suffix == ".bin" and path.with_suffix(".xml").is_file():
+            raise WeightsError.at(path, f"belongs to an OpenVINO file; name {path.with_suffix('.xml')}")
         return path
     if Path(name).exists():
         _note_namesake(name)
