@@ -29,7 +29,7 @@ def scatter_chart(sizes_wh: Sizes, anchors_wh: Mapping[str, Sizes], image_size: 
     Both axes have square-root scales, which spread small objects. anchors_wh: name -> (A, 2).
     """
     largest = max(float(sizes_wh.max(initial=1)), *(float(anchors.max()) for anchors in anchors_wh.values()))
-    high = min(largest * 1.05, image_size * 1.0) ** 0.5
+    high = max(largest, min(largest * 1.05, image_size)) ** 0.5  # anchors of other data may be larger than the image
     across, up = axes((0, high), high, width=SIDE, height=SIDE)
     step = max(1, -(-len(sizes_wh) // MOST_DOTS))
     parts = [
