@@ -163,16 +163,20 @@ def test_a_folder_where_a_file_is_to_be_written_is_told_as_one(tmp_path: Path) -
         write_file(tmp_path, b"")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
-def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no terminals here")
+def test_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
     """Root would replace /dev/null by a file, and /dev/stdout is a link."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_file(pipe, b"content")
-    assert os.read(reader, 100) == b"content"
-    os.close(reader)
-    assert pipe.is_fifo()
+    reader, terminal = os.openpty()
+    device = Path(os.ttyname(terminal))
+    for path in (device, tmp_path / "link"):
+        if path != device:
+            path.symlink_to(device)
+        write_file(path, b"content")
+        assert os.read(reader, 100) == b"content"
+    assert device.is_char_device()
+    assert (tmp_path / "link").is_symlink()
+    for end in (reader, terminal):
+        os.close(end)
     program = "from pathlib import Path; from lookonce.storage import write_file; write_file(Path('/dev/stdout'), 'x')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "x"

@@ -59,10 +59,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which replaces `path` when the block ends: readers see the old content or the new content, never
     a part.
 
-    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes. What
-    is no file, such as /dev/stdout, is written to as it is: root would replace /dev/null for the whole machine.
+    The last of several writers wins. A kill may leave the temporary file, which `remove_temporary_files` removes.
+    Devices and what is in /dev are written to as they are: root would replace /dev/null for the whole machine.
     """
-    if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):
+    if path.is_relative_to("/dev") or path.is_char_device():
         with os_errors_explained(path), path.open("wb") as device:
             yield device
         return
