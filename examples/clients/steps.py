@@ -4,6 +4,7 @@ Written from that page alone; nothing here imports lookonce.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def arguments(usage):
         sys.exit(usage.strip())
     if not Path(sys.argv[1]).exists():
         sys.exit(f"{sys.argv[1]}: no such file or folder; {usage.strip()}")
+    suffix = re.search(r"MODEL[\w-]*(\.\w+)", usage)[1]
+    if Path(sys.argv[1]).suffix != suffix:
+        sys.exit(f"{sys.argv[1]}: expected {suffix}; {usage.strip()}")
     return sys.argv[1:]
 
 

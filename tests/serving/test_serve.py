@@ -57,6 +57,8 @@ def test_models_have_different_names(weights: Path, tmp_path: Path) -> None:
         _ = ServeRequest((weights, tmp_path / "other" / "colours.onnx")).named_weights
     request = ServeRequest((weights, tmp_path / "b"), model_names="first, second")
     assert request.named_weights == {"first": weights, "second": tmp_path / "b"}
+    both = (tmp_path / "run-1.onnx", tmp_path / "run-1.xml")
+    assert ServeRequest(both).named_weights == {path.name: path for path in both}
     for none in ((), "model.onnx"):
         with raises(SettingsError, setting="weights", value=none):
             ServeRequest(none)  # type: ignore[arg-type]

@@ -24,7 +24,8 @@ class ServeRequest:
     weights
         Exported files (these need no PyTorch), checkpoint folders or run folders (their best); each is a model.
     model_names
-        Names of the models, separated by commas. Default: the names of the files and folders.
+        Names of the models, separated by commas. Default: the names of the files and folders,
+        with their suffixes where these differ alone.
     names
         Text file of class names, one per line, for a .ckpt or .weights without names.
     device
@@ -95,7 +96,11 @@ class ServeRequest:
     @property
     def named_weights(self) -> dict[str, Path]:
         """Name -> place; SettingsError for names that are not one per model."""
-        names = split_list(self.model_names) or [Path(path).resolve().stem for path in self.weights]
+        paths = [Path(path).resolve() for path in self.weights]
+        stems = [path.stem for path in paths]
+        names = split_list(self.model_names) or (
+            stems if len({*stems}) == len(stems) else [path.name for path in paths]
+        )
         if len({*names}) != len(self.weights) or len(names) != len(self.weights) or any("/" in name for name in names):
             expected = f"expected {len(self.weights)} different names without /"
             raise SettingsError(f"model_names: {','.join(names)}; {expected}", setting="model_names")
