@@ -176,6 +176,8 @@ def test_images_in_object_storage_give_the_same_files_and_stay_there(
 def test_thresholds_are_stored_where_there_is_a_checkpoint(coco: Path, foreign: Path, tmp_path: Path) -> None:
     with raises(SettingsError, "--weights", setting="store_thresholds"):
         evaluate(data=coco, results=foreign, store_thresholds=True)
+    with raises(SettingsError, setting="score_threshold", value=0.5):
+        evaluate(data=coco, weights=tmp_path, store_thresholds=True, score_threshold=0.5)
     exported = tmp_path / "detector.onnx"
     exported.write_bytes(b"a graph")
     with raises(SettingsError, setting="store_thresholds", path=exported):

@@ -97,10 +97,8 @@ class ServeRequest:
     def named_weights(self) -> dict[str, Path]:
         """Name -> place; SettingsError for names that are not one per model."""
         paths = [Path(path).resolve() for path in self.weights]
-        stems = [path.stem for path in paths]
-        names = split_list(self.model_names) or (
-            stems if len({*stems}) == len(stems) else [path.name for path in paths]
-        )
+        stems, files = [path.stem for path in paths], [path.name for path in paths]
+        names = split_list(self.model_names) or (files if len({*stems}) < len({*files}) else stems)
         if len({*names}) != len(self.weights) or len(names) != len(self.weights) or any("/" in name for name in names):
             expected = f"expected {len(self.weights)} different names without /"
             raise SettingsError(f"model_names: {','.join(names)}; {expected}", setting="model_names")

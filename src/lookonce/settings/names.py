@@ -139,7 +139,7 @@ NEAR: dict[str, str] = {
     "single_cls": "rename",
     "fp32": "precision=fp32",
     **dict.fromkeys(("evaluate", "test"), "eval"),
-    **dict.fromkeys(("detect", "infer", "inference"), "predict"),
+    **dict.fromkeys(("detect", "infer", "inference", "track"), "predict"),
     "benchmark": "bench",
     "compare": "report",
     "checks": "doctor",

@@ -186,7 +186,9 @@ def open_run_folder(path: Path) -> RunFolder:
     run = next((RunFolder(folder) for folder in candidates if (folder / "settings.yaml").is_file()), None)
     if run is None:
         raise WeightsError.at(
-            path, "no run to resume; expected a run folder with settings.yaml and checkpoints/last; check the path"
+            path,
+            "no run to resume; expected a run folder with settings.yaml and checkpoints/last, such as runs/train-1; "
+            "check the path",
         )
     return run
 

@@ -115,6 +115,9 @@ class EvaluateRequest(DetectorRequest):
             raise SettingsError(f"weights, results: {problem}", setting="weights, results")
         fewest = 0 if self.against is None else 1
         require_setting("score_threshold", self.score_threshold, lambda score: 0 <= score < 1, "at least 0 and under 1")
+        if self.store_thresholds and self.score_threshold is not None:
+            problem = "the best thresholds are chosen among all detections; leave it out to store them"
+            raise SettingsError.of("score_threshold", self.score_threshold, problem)
         require_setting("resamples", self.resamples, lambda n: n >= fewest, f"at least {fewest}, for example 1000")
         require_setting("batch_size", self.batch_size, lambda count: count >= 1, "1 or more")
         require_setting("sheet_images", self.sheet_images, lambda count: count >= 0, "0 or more")
@@ -360,7 +363,7 @@ def as_text(evaluation: Evaluation, layout: Layout = PLAIN) -> Iterator[str]:
         values = f"{three_digits(one.AP)}, {three_digits(one.AR)}"
         yield f" AP and AR at IoU {one.iou:g}, area = all, maxDets = 100: {values}"
     yield from layout.lines(_class_table(evaluation))
-    yield "detections: those of low confidence too, which predict does not show"
+    yield "detections: all that were evaluated; predict shows those that reach its threshold"
     has_dash = UNDEFINED in [curve.best_threshold for curve in evaluation.analysis.curves.values()]
     dash = "; -: none of its objects was detected, or the data has none" if has_dash else ""
     is_offered = evaluation.can_store and evaluation.stored_in is None
