@@ -73,7 +73,7 @@ def report(
 
     The page needs no other file and no network. Unless `evaluation` in the run folder is up to date, the run's best
     weights are scored on the validation split of training. The page shows errors and images if the data still exist.
-    model-card.md is written beside the page, the curves into the folder plots of the run.
+    The model card is written beside the page, the curves into the folder plots of the run.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def report(
     more
         Further runs to compare with the first.
     output
-        HTML file to write; model-card.md of one run is written into the same folder. Default: report.html in the run
-        folder; for several runs, comparison.html in the first.
+        HTML file to write; of one run, the model card beside it: NAME-model-card.md for NAME.html. Default: report.html
+        and model-card.md in the run folder; for several runs, comparison.html in the first.
     evaluation
         Folder written by `lookonce eval --output`; its scores are shown, and nothing is scored.
     weights
@@ -119,8 +119,9 @@ def report(
             content = with_predictions(content, predictions)
         write_plots(run / "plots", content)
         write_file(page, render(content))
-        write_file(page.with_name(CARD), model_card(content))
-    get_logger().info(f"model card: {page.with_name(CARD)}")
+        card = page.with_name(CARD if output is None else f"{page.stem}-{CARD}")  # not over the card of another page
+        write_file(card, model_card(content))
+    get_logger().info(f"model card: {card}")
     return page
 
 
