@@ -269,6 +269,13 @@ def configuration(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def test_an_option_without_effect_brings_no_recipe():
+    resolved = resolve({"num_classes": "2"})
+    assert resolved.settings.recipe == "modern"
+    assert any(note.startswith("num_classes: 2") for note in resolved.notes)
+    assert resolve({"max_epoch": "2"}).settings.recipe == "modelzoo"
+
+
 def test_a_configuration_file_of_the_model_zoo_brings_its_recipe(configuration: Callable[..., Path]):
     resolved = resolve({"file": configuration()})
     recipe = resolve({"recipe": "modelzoo"}).settings
