@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, cast, get_origin, get_type_hints
 
 from lookonce.errors import SettingsError, shortened
-from lookonce.request import LISTED, by_own_names, old_names_of
+from lookonce.request import LISTED, by_own_names, old_names_of, parts_of
 from lookonce.settings.aliases import name_as_spelled
 from lookonce.settings.names import PYTHON, suggestion, taken_for
 from lookonce.settings.schema import Settings
@@ -85,7 +85,7 @@ def _renamed(options: Mapping[str, Any], known: set[str], own_name: Callable[[st
 
 def converted(name: str, hint: Any, value: Any) -> Any:
     """The value as the type of a parameter, which is named in the SettingsError for a value of another type."""
-    kinds = _kinds(hint)
+    kinds = parts_of(hint)
     origins = [get_origin(kind) or object for kind in kinds]
     if (value is None and NoneType in kinds) or Any in kinds or Callable in origins or Literal in origins:
         return value
@@ -100,7 +100,7 @@ def converted(name: str, hint: Any, value: Any) -> Any:
 
 def _one(name: str, hint: Any, given: Any, *, listed: bool = False) -> Any:
     """The value as one of the types; listed: it was in a list, which the error says."""
-    kinds = [kind for kind in _kinds(hint) if kind in KINDS_IN_WORDS]
+    kinds = [kind for kind in parts_of(hint) if kind in KINDS_IN_WORDS]
     value = given.item() if getattr(given, "ndim", None) == 0 else given  # a number of NumPy or PyTorch
     if (type(value) in kinds and value != "") or (type(value) is int and float in kinds):
         return value
@@ -124,15 +124,10 @@ def _is_shown(value: Any) -> bool:
 
 
 def _words(name: str, hint: Any) -> str:
-    return f"{_alone(name, hint)}, or a list" if LISTED in _kinds(hint) else _alone(name, hint)
+    return f"{_alone(name, hint)}, or a list" if LISTED in parts_of(hint) else _alone(name, hint)
 
 
 def _alone(name: str, hint: Any) -> str:
-    kinds = _kinds(hint)
+    kinds = parts_of(hint)
     own_words = [kind for kind in kinds if isinstance(kind, str) and kind != LISTED]  # Annotated[str, "a path or ..."]
     return " or ".join(own_words or kinds_in_words(name, kinds))
-
-
-def _kinds(hint: Any) -> list[Any]:
-    """The type and the types inside it: Path | tuple[str, ...] -> Path, str and the two around them."""
-    return [hint, *(kind for part in get_args(hint) for kind in _kinds(part))]

@@ -58,11 +58,12 @@ def _documented(request: Any) -> str | None:
 def list_names_of(function: Callable[..., Any]) -> frozenset[str]:
     """The options that are `Listed`."""
     hints = get_type_hints(function, include_extras=True)
-    return frozenset(name for name, hint in hints.items() if LISTED in _parts(hint))
+    return frozenset(name for name, hint in hints.items() if LISTED in parts_of(hint))
 
 
-def _parts(hint: Any) -> list[Any]:
-    return [hint, *(inner for part in get_args(hint) for inner in _parts(part))]
+def parts_of(hint: Any) -> list[Any]:
+    """The type and the types inside it: Path | tuple[str, ...] -> Path, str and the two around them."""
+    return [hint, *(inner for part in get_args(hint) for inner in parts_of(part))]
 
 
 def old_names(**names: str) -> Callable[[Taking], Taking]:

@@ -218,7 +218,7 @@ def _not_understood(listing: Listing) -> DataError:
         )
     return NoAnnotations(
         f"{root}: has {counted(len(listing.images), 'image')} and no annotations; expected the folder that holds both "
-        f"images and labels, in one of the layouts of docs/data.md; without labels yet, see docs/label-loop.md"
+        "images and labels, in one of the layouts of docs/data.md; without labels yet, see docs/label-loop.md"
         f"{described_above(root)}",
         path=root,
     )

@@ -17,7 +17,7 @@ import lookonce
 from lookonce.errors import SettingsError
 from lookonce.exporters.metadata import describe, embed, read_record
 from lookonce.exporters.onnx_graph import IR_VERSION, OPSET, network_model
-from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan
+from lookonce.exporters.plan import LOWEST_OPSET, ExportPlan, highest_opset
 from lookonce.exporters.quantised import LARGEST_WEIGHT_ONNX, quantise_onnx
 from lookonce.exporters.rounding import fit_int8
 from lookonce.runtimes.exported import THRESHOLDS, default_thresholds
@@ -203,7 +203,7 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         return _declared(proto, opset)
     except Exception as error:  # ONNX's converter raises errors without a base class of its own
         lowest = next(known for known in range(LOWEST_OPSET, OPSET + 1) if _is_valid(proto, known))
-        expected = f"expected {lowest} to {onnx.defs.onnx_opset_version()} for these outputs"
+        expected = f"expected {lowest} to {highest_opset()} for these outputs"
         raise SettingsError.of("opset", opset, expected) from error
 
 

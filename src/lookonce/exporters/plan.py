@@ -14,6 +14,7 @@ LOWEST_OPSET = 13  # of any graph of ours: earlier ones have no Resize without a
 
 
 def highest_opset() -> int:
+    """The newest opset that the package onnx knows."""
     with needing_extra("export to .onnx", "train"):
         from onnx.defs import onnx_opset_version  # takes 0.2 s, which few exports need here
     return int(onnx_opset_version())

@@ -64,6 +64,7 @@ def screen_frames() -> Generator[Frame]:
 
 
 def screenshot() -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of the screen; DataError without a display."""
     try:
         return np.asarray(ImageGrab.grab().convert("RGB"))
     except OSError as error:

@@ -198,7 +198,7 @@ def open_outputs(words: Sequence[str], context: Context, failed: Mapping[str, st
             yield outputs
         except KeyboardInterrupt:
             _finish(outputs, failed)
-            get_logger().warning("%s: has the results of the images before the interruption alone", context.folder)
+            get_logger().warning("%s: has only the results of the images before the interruption", context.folder)
             raise
         _finish(outputs, failed)
 

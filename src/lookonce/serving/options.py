@@ -25,7 +25,7 @@ class ServeRequest:
         Exported files (these need no PyTorch), checkpoint folders or run folders (their best); each is a model.
     model_names
         Names of the models, separated by commas. Default: the names of the files and folders,
-        with their suffixes where these differ alone.
+        with their suffixes where only these differ.
     names
         Text file of class names, one per line, for a .ckpt or .weights without names.
     device

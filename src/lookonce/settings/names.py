@@ -195,7 +195,8 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     (PYTHON, "stream"): "iterate over model.stream(source)",
     (PYTHON, "verbose"): "nothing is printed; the logger `lookonce` has the messages",
     **dict.fromkeys(
-        ((PYTHON, word) for word in ("half", "fp16", "int8")), "lookonce.export(precision=...) writes a file in it"
+        ((PYTHON, word) for word in ("half", "fp16", "int8")),
+        "lookonce.export(precision=...) writes a file in fp16 or int8",
     ),
     ("predict", "nosave"): "did you mean images=false?",
     **dict.fromkeys(

@@ -247,8 +247,8 @@ def as_text(checked: Checked, shown: int = 5) -> Iterator[str]:
     if checked.advice:
         yield from _advice_lines(checked.advice)
     # --fix refuses data without labels, and would leave out boxes that convert-data --boxes reads.
-    is_labelled = bool(result.datasets) and result.format != IMAGES_ALONE
-    is_fixable = is_labelled and not any(found.name == "box-convention" for found in result.findings)
+    is_written_otherwise = any(found.name == "box-convention" for found in result.findings)
+    is_fixable = bool(result.datasets) and result.format != IMAGES_ALONE and not is_written_otherwise
     if checked.fixed:
         folder, changes = checked.fixed.copy.folder, checked.fixed.changes
         yield f"written: {folder}, corrected copy with {counted(len(changes), 'change')}; see {folder / 'changes.txt'}"

@@ -32,7 +32,7 @@ USES = {
     "train": "training, checkpoints, export",
     "hub": "push and pull of the Hugging Face Hub",
     "int8": "export to OpenVINO in INT8",
-    "ncnn": "export to ncnn; its files need the package ncnn alone",
+    "ncnn": "export to ncnn; its files need only the package ncnn",
     "openvino": "export to OpenVINO, and its runtime",
     "parquet": "manifests in Parquet",
     "pull": "published weights from a package index",

@@ -41,7 +41,7 @@ from lookonce.weights.pull import find_weights
 from lookonce.workflows.validation_split import data_of_run
 
 EVALUATION = "evaluation"  # the folder in a run that keeps what the report scored
-CARD = "model-card.md"
+PAGE, CARD = "report.html", "model-card.md"
 ANALYSIS_VERSION = "2"  # of analysis.json; a folder with another one is scored again
 RESAMPLES = 1000
 
@@ -82,8 +82,8 @@ def report(
     more
         Further runs to compare with the first.
     output
-        HTML file to write; of one run, the model card beside it: NAME-model-card.md for NAME.html. Default: report.html
-        and model-card.md in the run folder; for several runs, comparison.html in the first.
+        HTML file to write; of one run, the model card beside it: model-card.md, or NAME-model-card.md of NAME.html.
+        Default: report.html in the run folder; for several runs, comparison.html in the first.
     evaluation
         Folder written by `lookonce eval --output`; its scores are shown, and nothing is scored.
     weights
@@ -110,7 +110,7 @@ def report(
             )
         with _as_lookonce_writes(run, *more):
             return _report_comparison([run, *more], options, output, title, on_progress)
-    page = output or run / "report.html"
+    page = output or run / PAGE
     with _as_lookonce_writes(run, evaluation or run / EVALUATION):
         content, _ = gather(
             read_run(run), options, evaluation=evaluation, weights=weights, title=title, on_progress=on_progress
@@ -119,7 +119,7 @@ def report(
             content = with_predictions(content, predictions)
         write_plots(run / "plots", content)
         write_file(page, render(content))
-        card = page.with_name(CARD if output is None else f"{page.stem}-{CARD}")  # not over the card of another page
+        card = page.with_name(CARD if page.name == PAGE else f"{page.stem}-{CARD}")  # not over that of another page
         write_file(card, model_card(content))
     get_logger().info(f"model card: {card}")
     return page
@@ -159,8 +159,10 @@ def gather(
     datasets = open_datasets(run, split)
     dataset = next((data for data in datasets if data.split == split), None)
     if options.split and dataset is None and evaluation is None:
-        splits = ", ".join(data.split for data in datasets) or "the run's data, which are not there"
-        raise SettingsError.of("split", options.split, f"the data have no such split; expected one of {splits}")
+        known = f"the data have no such split; expected one of {', '.join(data.split for data in datasets)}"
+        raise SettingsError.of(
+            "split", options.split, known if datasets else "the run's data are not there; leave it out"
+        )
     class_names = () if dataset is None else dataset.class_names
     folder = evaluation
     if folder is None and dataset is not None and run.record is not None and options.score:

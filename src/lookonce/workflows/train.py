@@ -273,8 +273,8 @@ def summary(
     position = trainer.position
     resumed = ""
     if position.epoch >= settings.epochs:
-        resumed = ", complete already: nothing is trained; a run of its own needs another name (--run NAME), one that "
-        resumed += "trains on starts from these weights (--weights RUN --epochs N)"
+        resumed = ", complete already: nothing is trained; to train anew, name another run (--run NAME); to train on, "
+        resumed += "start from these weights (--weights RUN --epochs N)"
     elif position.epoch or position.batch:
         resumed = f", resumed at epoch {position.epoch + 1}, batch {position.batch}"
     val = counts(val_set) if val_set else f"none (val_split {settings.val_split}): no evaluation, no checkpoints/best"
